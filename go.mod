@@ -1,0 +1,3 @@
+module github.com/tidewire/websocket
+
+go 1.26
