@@ -1,0 +1,697 @@
+package websocket
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A MessageType says what the data of a message is (RFC 6455, section 5.6).
+type MessageType uint8
+
+const (
+	MessageText   = MessageType(opText)   // UTF-8
+	MessageBinary = MessageType(opBinary) // anything
+)
+
+// String returns "text" or "binary".
+func (t MessageType) String() string {
+	switch t {
+	case MessageText:
+		return "text"
+	case MessageBinary:
+		return "binary"
+	}
+	return "unknown message type"
+}
+
+// A Message is a whole message.
+type Message struct {
+	Type MessageType
+	Data []byte
+}
+
+// The values that options have when they are zero.
+const (
+	defaultReadLimit    = 1 << 20
+	defaultPingInterval = 30 * time.Second
+	defaultPingTimeout  = 30 * time.Second
+	defaultCloseTimeout = 5 * time.Second
+	defaultWriteTimeout = 30 * time.Second
+)
+
+// A connConfig is what the options of an Upgrader
+// or a Dialer become for one connection.
+type connConfig struct {
+	side         side
+	subprotocol  string
+	readLimit    int64         // < 0: none
+	pingInterval time.Duration // < 0: no keepalive
+	pingTimeout  time.Duration
+	closeTimeout time.Duration
+	writeTimeout time.Duration // < 0: none
+}
+
+// connDefaults returns the configuration for the given options,
+// with defaults in the place of zeros.
+func connDefaults(readLimit int64, pingInterval, pingTimeout, closeTimeout, writeTimeout time.Duration) connConfig {
+	orDefault := func(d, def time.Duration) time.Duration {
+		if d == 0 {
+			return def
+		}
+		return d
+	}
+	if readLimit == 0 {
+		readLimit = defaultReadLimit
+	}
+	return connConfig{
+		readLimit:    readLimit,
+		pingInterval: orDefault(pingInterval, defaultPingInterval),
+		pingTimeout:  max(0, orDefault(pingTimeout, defaultPingTimeout)),
+		closeTimeout: max(0, orDefault(closeTimeout, defaultCloseTimeout)),
+		writeTimeout: orDefault(writeTimeout, defaultWriteTimeout),
+	}
+}
+
+// A Conn is a WebSocket connection. [Upgrader.Upgrade] and [Dialer.Dial] make one.
+//
+// All methods may be called concurrently. There is one reader at a time: a second one
+// gets [ErrConcurrentRead]. There may be any number of writers.
+//
+// A Ping is answered, a Close noticed and a dead network found only while a read
+// is in progress, so every connection needs a goroutine that reads: an
+// application that only writes calls [Conn.CloseRead].
+//
+// A connection that is done with must be closed, by Close or CloseNow.
+type Conn struct {
+	connConfig
+	nc   net.Conn
+	sock socket
+	born time.Time
+
+	reserved atomic.Bool // by the reader, for as long as it says
+	readHalf
+	writeHalf
+
+	// mu is the leaf of the locks: nothing is locked, and no
+	// I/O done, while it is held. It guards what follows, and writeHalf.
+	mu      sync.Mutex
+	end     atomic.Pointer[CloseError] // set once, under mu
+	done    chan struct{}              // made when it is asked for
+	closing closing
+	quiet   bool        // the end is nothing that Messages need mention
+	kill    *time.Timer // the end of the closing handshake
+	liveness
+	pings []*pingWaiter
+
+	lingering atomic.Bool // whoever gets the read half next has to linger
+	lingered  bool        // it was set once
+	closed    atomic.Bool // the socket
+}
+
+// newConn returns a Conn over nc, on which the opening handshake
+// has succeeded. unread is what was received behind it.
+func newConn(nc net.Conn, unread []byte, cfg connConfig) *Conn {
+	c := &Conn{connConfig: cfg, born: time.Now()}
+	if err := nc.SetReadDeadline(time.Time{}); err != nil {
+		nc = newPump(nc)
+	}
+	c.nc = nc
+	if c.sock = newRawSocket(nc); c.sock == nil {
+		c.sock = &plainSocket{nc}
+	}
+	c.input.keep(unread)
+	if c.pingInterval > 0 {
+		c.mu.Lock()
+		c.ticker = afterFunc(c.pingInterval, c.tick)
+		c.mu.Unlock()
+	}
+	return c
+}
+
+// now returns the time since the connection was made. It costs
+// half of time.Now.
+func (c *Conn) now() time.Duration { return time.Since(c.born) }
+
+// Subprotocol returns the subprotocol that was negotiated, or ""
+// (RFC 6455, section 1.9).
+func (c *Conn) Subprotocol() string { return c.subprotocol }
+
+// LocalAddr returns the address of this end of the connection.
+func (c *Conn) LocalAddr() net.Addr { return c.nc.LocalAddr() }
+
+// RemoteAddr returns the address of the peer, or of the
+// proxy that it is behind.
+func (c *Conn) RemoteAddr() net.Addr { return c.nc.RemoteAddr() }
+
+// LastRead returns when the last byte was received.
+func (c *Conn) LastRead() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.born.Add(c.lastRead)
+}
+
+// Done returns a channel that is closed when the connection has ended.
+func (c *Conn) Done() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.done == nil {
+		c.done = make(chan struct{})
+		if c.end.Load() != nil {
+			close(c.done)
+		}
+	}
+	return c.done
+}
+
+// Err returns nil while the connection is open, and
+// the [CloseError] that every call returns once it has ended.
+func (c *Conn) Err() error {
+	if end := c.end.Load(); end != nil {
+		return end
+	}
+	return nil
+}
+
+var (
+	errCloseTimeout = fmt.Errorf("websocket: no Close frame from the peer within CloseTimeout: %w", os.ErrDeadlineExceeded)
+	errPingTimeout  = fmt.Errorf("websocket: nothing received within PingTimeout of a Ping: %w", os.ErrDeadlineExceeded)
+	errStatusCode   = errors.New("websocket: status code that must not be sent (RFC 6455, section 7.4)")
+)
+
+// Close does the closing handshake (RFC 6455, section 7.1.2): it sends a Close
+// frame with code and reason, and waits for the peer's. A reason of more than 123
+// bytes is cut between characters, and [StatusNoStatusReceived] sends a Close frame
+// without a code.
+//
+// It takes CloseTimeout at the most. A read in progress goes on delivering messages
+// until the peer's Close comes; without one, Close reads, and discards what comes. A
+// message that is being written is broken off behind the frame under way.
+//
+// Close returns nil if the handshake completed, or had completed before, and otherwise what
+// became of the connection; it is closed in any case. A code that must not be sent is
+// refused, and changes nothing.
+func (c *Conn) Close(code StatusCode, reason string) error {
+	if !code.mayBeSent() && code != StatusNoStatusReceived {
+		return errStatusCode
+	}
+	c.mu.Lock()
+	if c.end.Load() == nil && c.closing&closeSent == 0 {
+		c.quiet = true
+		c.oweClose(appendClose(nil, code, reason))
+	}
+	c.mu.Unlock()
+	c.settle()
+
+	if done := c.Done(); c.readMu.lock(done) {
+		for c.end.Load() == nil {
+			c.discard(context.Background())
+		}
+		c.reader, c.unfinished = nil, nil
+		c.unlockRead()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closing == closeBoth {
+		return nil
+	}
+	return c.Err()
+}
+
+// CloseNow closes the connection without a closing handshake. It does not wait for
+// anything. Calls in progress return at once. It returns nil but for an error of
+// closing the network connection.
+func (c *Conn) CloseNow() error {
+	c.mu.Lock()
+	if c.end.Load() == nil {
+		c.quiet = true
+		c.setEnd(&CloseError{Code: StatusAbnormalClosure, Local: true})
+	}
+	c.mu.Unlock()
+	return c.closeSocketNow()
+}
+
+// oweClose has a Close frame with the given payload sent as the last frame, and
+// gives what follows CloseTimeout. c.mu is held.
+//
+// "The application MUST NOT send any more data frames after sending a
+// Close frame." (section 5.5.1)
+func (c *Conn) oweClose(payload []byte) {
+	c.closing |= closeSent
+	c.owed.addClose(payload)
+	c.refuseQueued(errCloseSent)
+	c.startKill()
+}
+
+// startKill closes the socket when CloseTimeout has passed. c.mu is held.
+func (c *Conn) startKill() {
+	if c.kill == nil {
+		c.kill = afterFunc(c.closeTimeout, func() {
+			c.mu.Lock()
+			if c.end.Load() == nil {
+				c.setEnd(&CloseError{Code: StatusAbnormalClosure, Local: true, Err: errCloseTimeout})
+			}
+			c.mu.Unlock()
+			c.closeSocketNow()
+		})
+	}
+}
+
+// setEnd fixes how the connection ended, and lets everybody
+// know who waits for something. c.mu is held.
+func (c *Conn) setEnd(end *CloseError) {
+	c.end.Store(end)
+	if c.done != nil {
+		close(c.done)
+	}
+	for _, t := range []*time.Timer{c.ticker, c.afterBreak} {
+		if t != nil {
+			stopTimer(t)
+		}
+	}
+	c.refuseQueued(end)
+	for _, p := range c.pings {
+		close(p.pong)
+	}
+	c.pings = nil
+}
+
+// fail ends the connection for err, if it has not ended, and returns how it ended.
+// It is the one door by which a connection ends but for Close, CloseNow and
+// the peer's Close. It does not wait.
+//
+// "If _The WebSocket Connection is Established_ prior to the point where
+// the endpoint is required to _Fail the WebSocket Connection_, the
+// endpoint SHOULD send a Close frame with an appropriate status code
+// before proceeding to _Close the WebSocket Connection_." (section 7.1.7)
+func (c *Conn) fail(err error) error {
+	broken, ok := err.(*protocolError)
+	c.mu.Lock()
+	if end := c.end.Load(); end != nil {
+		c.mu.Unlock()
+		return end
+	}
+	end := &CloseError{Code: StatusAbnormalClosure, Err: err}
+	if ok {
+		end = &CloseError{Code: broken.code, Reason: broken.text, Local: true, Err: err}
+		if c.closing&closeSent == 0 {
+			c.oweClose(appendClose(nil, broken.code, broken.text))
+		}
+	}
+	c.setEnd(end)
+	c.mu.Unlock()
+	if ok {
+		c.leave()
+	} else {
+		c.closeSocketNow()
+	}
+	return end
+}
+
+// receiveClose ends the connection for a Close frame that the peer sent.
+//
+// "If an endpoint receives a Close frame and did not previously send a
+// Close frame, the endpoint MUST send a Close frame in response."
+// (section 5.5.1)
+func (c *Conn) receiveClose(payload []byte) error {
+	code, reason, err := parseClose(payload)
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	if end := c.end.Load(); end != nil {
+		c.mu.Unlock()
+		return end
+	}
+	end := &CloseError{Code: code, Reason: reason, Local: c.closing&closeSent != 0}
+	c.closing |= closeReceived
+	if c.closing&closeSent == 0 {
+		c.oweClose(append([]byte(nil), payload...))
+		c.quiet = code == StatusNormalClosure || code == StatusGoingAway || code == StatusNoStatusReceived
+	}
+	c.setEnd(end)
+	c.mu.Unlock()
+	c.leave()
+	return end
+}
+
+// leave sees the connection off when it has ended with a Close frame: what
+// is owed is sent, then the socket closed. c.mu is not held.
+func (c *Conn) leave() {
+	c.mu.Lock()
+	waiting := c.waiting
+	c.mu.Unlock()
+	if waiting {
+		c.nc.SetReadDeadline(aLongTimeAgo) // the reader has to hear of it
+	}
+	c.settle()
+	c.closeLeft()
+}
+
+// closeLeft lets the connection linger if it has ended and the
+// Close frame, if one was owed, has left.
+func (c *Conn) closeLeft() {
+	c.mu.Lock()
+	due := c.end.Load() != nil && c.owed.kinds&owesClose == 0 && !c.closeInFlight && !c.lingered
+	c.lingered = c.lingered || due
+	c.mu.Unlock()
+	if due {
+		c.lingering.Store(true)
+		c.linger()
+	}
+}
+
+var aLongTimeAgo = time.Unix(1, 0)
+
+// linger closes the socket once the peer has. Closed earlier, with something unread, it
+// would be reset, and the peer might lose what it has not read: the Close frame
+// that says why. It does nothing while somebody reads, who will call
+// linger on letting go.
+//
+// "The underlying TCP connection, in most normal cases, SHOULD be closed
+// first by the server, so that it holds the TIME_WAIT state and not the
+// client [...] In abnormal cases (such as not having received a TCP Close
+// from the server after a reasonable amount of time) a client MAY initiate
+// the TCP Close." (section 7.1.1)
+func (c *Conn) linger() {
+	if !c.readMu.tryLock() {
+		return
+	}
+	if !c.lingering.CompareAndSwap(true, false) {
+		c.readMu.unlock()
+		return
+	}
+	c.dropGuard()
+	c.input.drop()
+	c.nc.SetReadDeadline(time.Time{})
+	drained := c.sock.drained()
+	c.readMu.unlock()
+	if drained {
+		c.closeSocket()
+	} else {
+		go c.drain()
+	}
+}
+
+// drain waits for the peer to close the socket. CloseTimeout ends that, by
+// closing it.
+func (c *Conn) drain() {
+	if half, ok := c.nc.(interface{ CloseWrite() error }); ok && c.side == serverSide {
+		half.CloseWrite() // nothing follows the Close frame
+	}
+	p := make([]byte, 1<<10)
+	for {
+		_, err := c.sock.read(p)
+		if errors.Is(err, os.ErrDeadlineExceeded) && !c.closed.Load() {
+			err = c.nc.SetReadDeadline(time.Time{}) // it was set to wake a reader
+		}
+		if err != nil {
+			break
+		}
+	}
+	c.closeSocket()
+}
+
+// closeSocket closes the socket. On TLS it may wait for the peer.
+func (c *Conn) closeSocket() error {
+	if c.closed.Swap(true) {
+		return nil
+	}
+	c.stopKill()
+	return c.nc.Close()
+}
+
+// closeSocketNow closes the socket and never waits.
+func (c *Conn) closeSocketNow() error {
+	if c.closed.Swap(true) {
+		return nil
+	}
+	c.stopKill()
+	if c.readMu.tryLock() {
+		c.dropGuard()
+		c.input.drop()
+		c.readMu.unlock()
+	}
+	return closeNow(c.nc)
+}
+
+func (c *Conn) stopKill() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.kill != nil {
+		stopTimer(c.kill)
+	}
+}
+
+// A pingWaiter waits for the Pong to a Ping.
+type pingWaiter struct {
+	id   uint64
+	pong chan time.Duration // the time it came; closed if it can't come any more
+}
+
+// Ping sends a Ping and waits for its Pong (RFC 6455, section 5.5.2). It returns the
+// time between them. A read must be in progress, or nobody sees the Pong.
+//
+// When ctx ends, Ping returns its cause; the connection stays usable.
+func (c *Conn) Ping(ctx context.Context) (rtt time.Duration, err error) {
+	if ctx.Err() != nil {
+		return 0, context.Cause(ctx)
+	}
+	p := &pingWaiter{pong: make(chan time.Duration, 1)}
+	c.mu.Lock()
+	if end := c.end.Load(); end != nil {
+		c.mu.Unlock()
+		return 0, end
+	}
+	c.pingID++
+	p.id = c.pingID
+	c.pings = append(c.pings, p)
+	c.mu.Unlock()
+	defer c.forgetPing(p)
+
+	sent := c.now()
+	if err := c.send(ctx, job{opcode: opPing, fin: true, payload: pingPayload(p.id)}); err != nil {
+		return 0, err
+	}
+	select {
+	case came, ok := <-p.pong:
+		if !ok {
+			return 0, c.Err()
+		}
+		return came - sent, nil
+	case <-ctx.Done():
+		return 0, context.Cause(ctx)
+	}
+}
+
+func (c *Conn) forgetPing(p *pingWaiter) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, q := range c.pings {
+		if q == p {
+			c.pings = append(c.pings[:i], c.pings[i+1:]...)
+			return
+		}
+	}
+}
+
+// receivePong notes a Pong. It answers the Ping whose payload it has and
+// those before it, for a peer may answer the latest only.
+//
+// "A Pong frame MAY be sent unsolicited. This serves as a
+// unidirectional heartbeat. A response to an unsolicited Pong frame is
+// not expected." (section 5.5.3)
+func (c *Conn) receivePong(payload []byte) {
+	id, ok := pingID(payload)
+	if !ok {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if id > c.pingID {
+		return
+	}
+	for len(c.pings) > 0 && c.pings[0].id <= id {
+		c.pings[0].pong <- c.now()
+		c.pings = c.pings[1:]
+	}
+}
+
+// A liveness is what the keepalive knows. c.mu guards it.
+type liveness struct {
+	ticker   *time.Timer
+	lastRead time.Duration // when the last byte was received, by Conn.now
+	pingID   uint64        // of the latest Ping, the keepalive's or a user's
+
+	pinged    bool          // there is a Ping of the keepalive, and no byte was received since
+	pingLeft  time.Duration // when it left; 0: it has not
+	waiting   bool          // a read waits on the socket
+	waitSince time.Duration // since when, or since the ping left; only if pinged
+	waited    time.Duration // for how long earlier ones have waited since the ping left
+}
+
+// tick pings a peer that has been silent for PingInterval, and fails the connection with
+// a peer that stays so for PingTimeout while we listen. It runs by a timer.
+func (c *Conn) tick() {
+	c.mu.Lock()
+	if c.end.Load() != nil {
+		c.mu.Unlock()
+		return
+	}
+	now := c.now()
+	var next time.Duration
+	switch silent := now - c.lastRead; {
+	case silent < c.pingInterval:
+		next = c.pingInterval - silent
+	case !c.pinged:
+		c.pinged, c.pingLeft, c.waited = true, 0, 0
+		c.pingID++
+		if c.closing&closeSent == 0 {
+			c.owed.addPing(c.pingID)
+		}
+		next = c.pingTimeout
+	default:
+		listened := c.listened(now)
+		if listened >= c.pingTimeout && c.pingLeft != 0 {
+			c.mu.Unlock()
+			c.fail(errPingTimeout)
+			return
+		}
+		// A read that begins later is not to be cut short, nor to wait twice.
+		next = max(c.pingTimeout-listened, c.pingTimeout/8)
+	}
+	resetTimer(c.ticker, max(next, time.Millisecond))
+	c.mu.Unlock()
+	c.settle()
+	if c.readMu.tryLock() {
+		c.dropGuard()
+		c.unlockRead()
+	}
+}
+
+// listened returns for how long reads have waited
+// since the Ping left. c.mu is held.
+func (c *Conn) listened(now time.Duration) time.Duration {
+	if c.waiting && c.pingLeft != 0 {
+		return c.waited + now - max(c.waitSince, c.pingLeft)
+	}
+	return c.waited
+}
+
+// beginWait notes that a read is about to wait on
+// the socket. It returns the end of the connection, if it has ended.
+func (c *Conn) beginWait() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if end := c.end.Load(); end != nil {
+		return end
+	}
+	c.waiting = true
+	if c.pinged {
+		c.waitSince = c.now()
+	}
+	return nil
+}
+
+// endWait notes that the read waits no more, and whether
+// bytes were received.
+func (c *Conn) endWait(received bool) {
+	now := c.now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if received {
+		c.lastRead = now
+		c.pinged = false
+	} else if c.pinged {
+		c.waited = c.listened(now)
+	}
+	c.waiting = false
+}
+
+// A lock is a mutex that can be tried, and given up when
+// a channel closes. The zero value is unlocked.
+type lock struct {
+	state atomic.Int32 // unlocked, locked, or locked and waited for
+	mu    sync.Mutex
+	wake  chan struct{}
+}
+
+const (
+	unlocked = iota
+	locked
+	contended
+)
+
+func (l *lock) tryLock() bool { return l.state.CompareAndSwap(unlocked, locked) }
+
+// lock locks l, or returns false if giveUp is closed first.
+func (l *lock) lock(giveUp <-chan struct{}) bool {
+	if l.tryLock() {
+		return true
+	}
+	wake := l.waker()
+	for l.state.Swap(contended) != unlocked {
+		select {
+		case <-wake:
+		case <-giveUp:
+			return false
+		}
+	}
+	return true
+}
+
+func (l *lock) unlock() {
+	if l.state.Swap(unlocked) == contended {
+		select {
+		case l.waker() <- struct{}{}:
+		default: // somebody is being woken already
+		}
+	}
+}
+
+func (l *lock) waker() chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.wake == nil {
+		l.wake = make(chan struct{}, 1)
+	}
+	return l.wake
+}
+
+// Every timer comes from afterFunc and is stopped with stopTimer, so that
+// tests can set timerHook and find those that were forgotten.
+var timerHook func(change int)
+
+func countTimer(change int) {
+	if timerHook != nil {
+		timerHook(change)
+	}
+}
+
+func afterFunc(d time.Duration, f func()) *time.Timer {
+	if timerHook == nil {
+		return time.AfterFunc(d, f)
+	}
+	countTimer(+1)
+	return time.AfterFunc(d, func() {
+		countTimer(-1)
+		f()
+	})
+}
+
+// resetTimer starts t again. It is called from t's function.
+func resetTimer(t *time.Timer, d time.Duration) {
+	countTimer(+1)
+	t.Reset(d)
+}
+
+func stopTimer(t *time.Timer) {
+	if t.Stop() {
+		countTimer(-1)
+	}
+}

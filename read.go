@@ -1,0 +1,835 @@
+package websocket
+
+import (
+	"context"
+	"errors"
+	"io"
+	"iter"
+	"math"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// ErrConcurrentRead is returned by a read that begins while
+// another one is in progress, or in the body of [Conn.Messages].
+var ErrConcurrentRead = errors.New("websocket: another read is in progress")
+
+var (
+	errReaderOver      = errors.New("websocket: the rest of the message was discarded by a later read")
+	errUnexpectedData  = &protocolError{StatusPolicyViolation, "7.4.1", "data message to an endpoint that reads none"}
+	errNothingReceived = errors.New("websocket: a read of the network connection returned neither a byte nor an error")
+)
+
+// A readHalf is what reading needs. It belongs to the holder of readMu: to
+// a read in progress, or to Close. In between it rests wherever the
+// bytes that came have led it, even within a header.
+type readHalf struct {
+	readMu lock
+	input  input
+	in     sequence
+
+	// The data frame under way. Its payloadLength is what has yet to come,
+	// its maskingKey rotated accordingly.
+	frame header
+	typ   MessageType // of the message under way
+
+	unfinished []byte // of the message under way, left by a read whose context ended
+	reader     *MessageReader
+
+	kept *guard          // registered with the context of the last reads
+	seen <-chan struct{} // Done of the last context that was not kept
+}
+
+// beginRead makes the caller the one reader and gives it the read half.
+func (c *Conn) beginRead(ctx context.Context) error {
+	if !c.reserved.CompareAndSwap(false, true) {
+		return ErrConcurrentRead
+	}
+	if err := c.lockRead(ctx); err != nil {
+		c.reserved.Store(false)
+		return err
+	}
+	return nil
+}
+
+// endRead gives back what beginRead took.
+func (c *Conn) endRead() {
+	c.unlockRead()
+	c.reserved.Store(false)
+}
+
+func (c *Conn) lockRead(ctx context.Context) error {
+	if ctx.Err() != nil || !c.readMu.lock(ctx.Done()) {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+func (c *Conn) unlockRead() {
+	c.input.release()
+	if c.end.Load() != nil {
+		c.dropGuard()
+	}
+	c.readMu.unlock()
+	if c.lingering.Load() {
+		c.linger()
+	}
+}
+
+// Read reads a message, and returns it in a slice of its own.
+//
+// It waits for the message until ctx ends, whose cause it then returns. Nothing is lost by
+// that: the connection stays usable, and the next read goes on with the byte
+// where this one stopped.
+//
+// When the connection has ended, Read returns a [*CloseError]. Messages that were received
+// whole before the end are returned first.
+func (c *Conn) Read(ctx context.Context) (MessageType, []byte, error) {
+	return c.ReadAppend(ctx, nil)
+}
+
+// ReadAppend is like [Conn.Read], but appends the message to dst, and allocates nothing
+// once dst has room. If it returns an error, the slice it
+// returns has the length of dst.
+func (c *Conn) ReadAppend(ctx context.Context, dst []byte) (MessageType, []byte, error) {
+	if err := c.beginRead(ctx); err != nil {
+		return 0, dst, err
+	}
+	defer c.endRead()
+	return c.readMessage(ctx, dst)
+}
+
+// Messages returns an iterator over the messages that come. The Data of one is valid
+// until the body returns, which may change it, and may write to and close
+// the connection; a read in the body fails with ErrConcurrentRead.
+//
+// An error is yielded once, as the last pair: the cause of ctx, or the [*CloseError] of a
+// connection that ended. The loop ends without one if the peer closed the connection with
+// [StatusNormalClosure], [StatusGoingAway] or without a status code, and after
+// Close or CloseNow on this side.
+// After a break, or the end of ctx, the connection is as usable as before.
+func (c *Conn) Messages(ctx context.Context) iter.Seq2[Message, error] {
+	return func(yield func(Message, error) bool) {
+		if !c.reserved.CompareAndSwap(false, true) {
+			yield(Message{}, ErrConcurrentRead)
+			return
+		}
+		defer c.reserved.Store(false)
+		for c.turn(ctx, yield) {
+		}
+	}
+}
+
+// turn is one turn of Messages. It reports whether to go on.
+func (c *Conn) turn(ctx context.Context, yield func(Message, error) bool) bool {
+	err := c.lockRead(ctx)
+	if err != nil {
+		yield(Message{}, err)
+		return false
+	}
+	typ, data, lent, err := c.borrowMessage(ctx)
+	c.unlockRead()
+	if err != nil {
+		c.mu.Lock()
+		quiet := c.quiet && c.end.Load() != nil
+		c.mu.Unlock()
+		if !quiet {
+			yield(Message{}, err)
+		}
+		return false
+	}
+	defer lent.giveBack(c)
+	return yield(Message{typ, data}, nil)
+}
+
+// A loan is the buffer that a message of Messages lies in.
+type loan struct {
+	input   *readBuffer // the connection's, or nil
+	message *[]byte     // from messageBuffers, or nil
+}
+
+// giveBack ends the loan. c.readMu is not held.
+func (l loan) giveBack(c *Conn) {
+	switch {
+	case l.message != nil:
+		putMessageBuffer(l.message)
+	case l.input == nil:
+	case !c.input.lent.CompareAndSwap(lent, notLent):
+		c.input.lent.Store(notLent)
+		readBuffers.Put(l.input)
+	case c.readMu.tryLock():
+		c.unlockRead()
+	}
+}
+
+// borrowMessage reads a message without giving it a slice of its own.
+// c.readMu is held.
+func (c *Conn) borrowMessage(ctx context.Context) (MessageType, []byte, loan, error) {
+	if c.reader == nil && !c.in.underWay() {
+		more, err := c.advance(ctx)
+		if err != nil || !more {
+			return c.typ, nil, loan{}, c.readError(err)
+		}
+		// The usual case: the message lies whole in the buffer, and may stay there.
+		if n := c.frame.payloadLength; c.frame.fin && c.input.buf != nil && uint64(len(c.input.unread)) >= n {
+			data := c.input.take(int(n))
+			if err := c.received(data, data); err != nil {
+				return 0, nil, loan{}, c.readError(err)
+			}
+			if err := c.in.end(); err != nil {
+				return 0, nil, loan{}, c.readError(err)
+			}
+			c.input.lent.Store(lent)
+			return c.typ, data, loan{input: c.input.buf}, nil
+		}
+	}
+	buf := getMessageBuffer()
+	typ, data, err := c.readMessage(ctx, (*buf)[:0])
+	*buf = data
+	if err != nil {
+		putMessageBuffer(buf)
+		return 0, nil, loan{}, err
+	}
+	return typ, data, loan{message: buf}, nil
+}
+
+// readMessage appends the next message, or what a read that was cut short has
+// left of the last one, to dst. c.readMu is held.
+func (c *Conn) readMessage(ctx context.Context, dst []byte) (MessageType, []byte, error) {
+	if err := c.skipReader(ctx); err != nil {
+		return 0, dst, c.readError(err)
+	}
+	buf, start := dst, len(dst)
+	resumed := c.unfinished != nil
+	if resumed {
+		buf, start = c.unfinished, 0
+	}
+	for {
+		more, err := c.advance(ctx)
+		if more && err == nil {
+			buf, err = c.appendPayload(ctx, buf, start)
+		}
+		switch {
+		case err != nil:
+			err = c.readError(err)
+			if resumed {
+				c.unfinished = buf
+			} else if len(buf) > start {
+				c.unfinished = slices.Clone(buf[start:]) // dst is the caller's
+			}
+			return 0, dst, err
+		case more:
+		case resumed:
+			c.unfinished = nil
+			return c.typ, append(dst, buf...), nil
+		default:
+			return c.typ, buf, nil
+		}
+	}
+}
+
+// readError returns err as the user gets it: the end of the connection if the peer
+// broke the protocol, which that is, and the cause of a context as it is.
+func (c *Conn) readError(err error) error {
+	if _, ok := err.(*protocolError); ok {
+		return c.fail(err)
+	}
+	return err
+}
+
+// advance goes on to payload of the message under way, or of the next one if there is
+// none, and reports whether there is some, rather than the message's end.
+// c.readMu is held.
+func (c *Conn) advance(ctx context.Context) (more bool, err error) {
+	for c.frame.payloadLength == 0 {
+		if c.in.underWay() && c.frame.fin {
+			return false, c.in.end()
+		}
+		if err := c.nextFrame(ctx); err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// nextFrame reads the header of the next data frame, and all
+// control frames before it. c.readMu is held.
+func (c *Conn) nextFrame(ctx context.Context) error {
+	for {
+		// "An endpoint MUST NOT continue to attempt to process data [...]
+		// from the remote endpoint after being instructed to _Fail the
+		// WebSocket Connection_." (section 7.1.7) Nor after a Close frame.
+		if end := c.end.Load(); end != nil && (end.Local || end.Code != StatusAbnormalClosure) {
+			return end
+		}
+		h, n, err := c.peekHeader(ctx)
+		if err != nil {
+			return err
+		}
+		if !h.opcode.isControl() {
+			c.input.take(n)
+			c.frame = h
+			if h.opcode != opContinuation {
+				c.typ = MessageType(h.opcode)
+			}
+			return nil
+		}
+		n += int(h.payloadLength)
+		for len(c.input.unread) < n {
+			if err := c.fill(ctx, n); err != nil {
+				return err
+			}
+		}
+		payload := c.input.take(n)[n-int(h.payloadLength):]
+		if h.masked {
+			mask(payload, h.maskingKey)
+		}
+		if err := c.receiveControl(h.opcode, payload); err != nil {
+			return err
+		}
+	}
+}
+
+// peekHeader returns the header of the next frame and its length, without taking
+// it. A data frame's has been admitted by c.in, and must be taken.
+func (c *Conn) peekHeader(ctx context.Context) (h header, n int, err error) {
+	for n = 2; ; {
+		if len(c.input.unread) < n {
+			if err := c.fill(ctx, n); err != nil {
+				return h, 0, err
+			}
+			continue
+		}
+		if m := headerLen(c.input.unread); m > n {
+			n = m
+			continue
+		}
+		h, err = parseHeader(c.input.unread[:n])
+		if err == nil {
+			err = h.check(c.side, 0)
+		}
+		if err == nil {
+			err = c.in.next(h, c.limit())
+		}
+		return h, n, err
+	}
+}
+
+// limit returns the most payload that a message may have.
+func (c *Conn) limit() uint64 {
+	if c.readLimit < 0 {
+		return math.MaxUint64
+	}
+	return uint64(c.readLimit)
+}
+
+// receiveControl does what a control frame asks for. If it was a Close,
+// that is an error: the end of the connection.
+func (c *Conn) receiveControl(op opcode, payload []byte) error {
+	switch op {
+	case opClose:
+		return c.receiveClose(payload)
+	case opPong:
+		c.receivePong(payload)
+	case opPing:
+		// "Upon receipt of a Ping frame, an endpoint MUST send a Pong frame
+		// in response, unless it already received a Close frame."
+		// (section 5.5.2)
+		c.mu.Lock()
+		if c.closing == 0 {
+			c.owed.addPong(payload)
+		}
+		c.mu.Unlock()
+		c.settle()
+	}
+	return nil
+}
+
+// A payload that has this much to come is read straight to
+// where it goes, and not by way of the buffer.
+const directLength = 8 << 10
+
+// appendPayload appends to buf what has come of the payload, or comes next. The message begins
+// at start. There is payload to come. c.readMu is held.
+func (c *Conn) appendPayload(ctx context.Context, buf []byte, start int) ([]byte, error) {
+	end := len(buf)
+	remaining := c.frame.payloadLength
+	if len(c.input.unread) == 0 && (remaining >= directLength || c.sock.direct()) {
+		buf = grow(buf, start, remaining)
+		room := uint64(cap(buf) - end)
+		n, err := c.readInto(ctx, buf[end:end+int(min(remaining, room))])
+		if err != nil {
+			return buf[:end], err
+		}
+		buf = buf[:end+n]
+		return buf, c.received(buf[end:], buf[end:])
+	}
+	chunk, err := c.nextChunk(ctx, remaining)
+	if err != nil {
+		return buf, err
+	}
+	for len(chunk) > 0 && err == nil {
+		buf = grow(buf, start, c.frame.payloadLength)
+		n := min(len(chunk), cap(buf)-len(buf))
+		buf = buf[:len(buf)+n]
+		err = c.received(buf[len(buf)-n:], chunk[:n])
+		chunk = chunk[n:]
+	}
+	return buf, err
+}
+
+// nextChunk takes at most n bytes of what is unread, of which it waits for one.
+func (c *Conn) nextChunk(ctx context.Context, n uint64) ([]byte, error) {
+	if len(c.input.unread) == 0 {
+		if err := c.fill(ctx, 1); err != nil {
+			return nil, err
+		}
+	}
+	return c.input.take(int(min(n, uint64(len(c.input.unread))))), nil
+}
+
+// grow makes room in buf for some of the n bytes that are to come: never for
+// more than 64 KiB or, if that is more, than have come since start. What the
+// peer has announced costs us nothing until it sends it.
+func grow(buf []byte, start int, n uint64) []byte {
+	if room := cap(buf) - len(buf); room >= directLength || uint64(room) >= n {
+		return buf
+	}
+	return slices.Grow(buf, int(min(n, uint64(max(64<<10, len(buf)-start)))))
+}
+
+// received admits src as the next payload of the frame under
+// way, and unmasks it into dst, which may be src.
+func (c *Conn) received(dst, src []byte) error {
+	if c.frame.masked {
+		maskTo(dst, src, c.frame.maskingKey)
+		c.frame.maskingKey = rotate(c.frame.maskingKey, len(src))
+	} else if &dst[0] != &src[0] {
+		copy(dst, src)
+	}
+	c.frame.payloadLength -= uint64(len(src))
+	return c.in.payload(dst)
+}
+
+// discard reads and drops the message under way, or the next one if
+// there is none. c.readMu is held.
+func (c *Conn) discard(ctx context.Context) error {
+	for {
+		more, err := c.advance(ctx)
+		if err != nil || !more {
+			return c.readError(err)
+		}
+		chunk, err := c.nextChunk(ctx, c.frame.payloadLength)
+		if err == nil {
+			err = c.received(chunk, chunk)
+		}
+		if err != nil {
+			return c.readError(err)
+		}
+	}
+}
+
+// skipReader discards what a MessageReader has left unread. c.readMu is held.
+func (c *Conn) skipReader(ctx context.Context) error {
+	if c.reader == nil {
+		return nil
+	}
+	if err := c.discard(ctx); err != nil {
+		return err
+	}
+	c.reader, c.unfinished = nil, nil
+	return nil
+}
+
+// A MessageReader reads one message as its bytes come.
+// It must not be used concurrently.
+type MessageReader struct {
+	c   *Conn
+	ctx context.Context
+	end error // io.EOF, once the message was read
+}
+
+// NextReader waits for a message to begin, and returns a reader of it. If
+// the last MessageReader was not read to its end, its message's rest is discarded
+// first, and it returns an error from then on.
+//
+// ctx is good for NextReader and the MessageReader. When it ends, nothing is lost,
+// see [MessageReader.SetContext] and [Conn.Read].
+func (c *Conn) NextReader(ctx context.Context) (MessageType, *MessageReader, error) {
+	if err := c.beginRead(ctx); err != nil {
+		return 0, nil, err
+	}
+	defer c.endRead()
+	if err := c.skipReader(ctx); err != nil {
+		return 0, nil, err
+	}
+	r := &MessageReader{c: c, ctx: ctx}
+	if !c.in.underWay() {
+		more, err := c.advance(ctx)
+		if err != nil {
+			return 0, nil, c.readError(err)
+		}
+		if !more {
+			r.end = io.EOF
+			return c.typ, r, nil
+		}
+	}
+	c.reader = r
+	return c.typ, r, nil
+}
+
+// SetContext replaces the context that the reader waits under. A Read that was
+// cut short by the one before can so be repeated.
+func (r *MessageReader) SetContext(ctx context.Context) { r.ctx = ctx }
+
+// Read implements [io.Reader]. It returns [io.EOF] at the end of the message, only then. A
+// text is checked to be UTF-8 as it comes (RFC 6455, section 8.1), so the last
+// piece of what came before an error may end within a character.
+func (r *MessageReader) Read(p []byte) (int, error) {
+	if r.end != nil {
+		return 0, r.end
+	}
+	if len(p) == 0 {
+		return 0, nil
+	}
+	c := r.c
+	if err := c.beginRead(r.ctx); err != nil {
+		return 0, err
+	}
+	defer c.endRead()
+	if c.reader != r {
+		r.end = errReaderOver
+		if end := c.Err(); end != nil {
+			r.end = end
+		}
+		return 0, r.end
+	}
+	if len(c.unfinished) > 0 {
+		n := copy(p, c.unfinished)
+		c.unfinished = c.unfinished[n:]
+		return n, nil
+	}
+	c.unfinished = nil
+	more, err := c.advance(r.ctx)
+	if err == nil && !more {
+		c.reader, r.end = nil, io.EOF
+		return 0, io.EOF
+	}
+	n := 0
+	if err == nil {
+		n, err = c.readSome(r.ctx, p)
+	}
+	return n, c.readError(err)
+}
+
+// readSome reads payload into p as far as it has come. There is
+// payload to come. c.readMu is held.
+func (c *Conn) readSome(ctx context.Context, p []byte) (int, error) {
+	remaining := c.frame.payloadLength
+	p = p[:min(remaining, uint64(len(p)))]
+	if len(c.input.unread) == 0 && (len(p) >= directLength || c.sock.direct()) {
+		n, err := c.readInto(ctx, p)
+		if err != nil {
+			return 0, err
+		}
+		return n, c.received(p[:n], p[:n])
+	}
+	chunk, err := c.nextChunk(ctx, uint64(len(p)))
+	if err != nil {
+		return 0, err
+	}
+	return len(chunk), c.received(p[:len(chunk)], chunk)
+}
+
+// CloseRead is for an application that only writes. It starts a goroutine that answers Pings
+// and the peer's Close, and ends the connection with [StatusPolicyViolation] if a
+// data message comes. The context that it returns ends with the connection, whose
+// [CloseError] is its cause.
+//
+// If ctx ends first, reading stops and the connection stays open. Until then, other
+// reads return ErrConcurrentRead.
+func (c *Conn) CloseRead(ctx context.Context) context.Context {
+	ctx, cancel := context.WithCancelCause(ctx)
+	if !c.reserved.CompareAndSwap(false, true) {
+		cancel(ErrConcurrentRead)
+		return ctx
+	}
+	go func() {
+		defer c.reserved.Store(false)
+		err := c.lockRead(ctx)
+		if err == nil {
+			if _, err = c.advance(ctx); err == nil {
+				err = errUnexpectedData
+			}
+			err = c.readError(err)
+			c.unlockRead()
+		}
+		cancel(err)
+	}()
+	return ctx
+}
+
+// fill waits for bytes and adds them to what is unread, of which need are
+// wanted. c.readMu is held.
+func (c *Conn) fill(ctx context.Context, need int) error {
+	g, err := c.arm(ctx)
+	if err != nil {
+		return err
+	}
+	return c.disarm(ctx, g, c.sock.fill(&c.input, need))
+}
+
+// readInto waits for bytes and reads them into p. c.readMu is held.
+func (c *Conn) readInto(ctx context.Context, p []byte) (int, error) {
+	g, err := c.arm(ctx)
+	if err != nil {
+		return 0, err
+	}
+	n, err := c.sock.read(p)
+	return n, c.disarm(ctx, g, err)
+}
+
+// arm prepares for waiting on the socket under ctx.
+func (c *Conn) arm(ctx context.Context) (*guard, error) {
+	g := c.guardFor(ctx)
+	if !g.arm() {
+		if g == c.kept {
+			c.dropGuard()
+		}
+		return nil, context.Cause(ctx)
+	}
+	if err := c.beginWait(); err != nil {
+		c.letGo(g)
+		return nil, err
+	}
+	return g, nil
+}
+
+// disarm ends what arm has begun. err is what came of it: the end of ctx is
+// told from the end of the connection, and that is noted.
+func (c *Conn) disarm(ctx context.Context, g *guard, err error) error {
+	c.endWait(err == nil)
+	fired := c.letGo(g)
+	if err == nil {
+		return nil
+	}
+	if end := c.Err(); end != nil {
+		return end
+	}
+	if fired && errors.Is(err, os.ErrDeadlineExceeded) {
+		return context.Cause(ctx)
+	}
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return c.fail(err)
+}
+
+// A guard ends a wait on the socket when a context ends. A nil
+// guard never does.
+type guard struct {
+	poke  func(time.Time) error // sets the deadline
+	done  <-chan struct{}       // the context's
+	stop  func() bool           // unregisters from the context
+	state atomic.Int32
+
+	firing sync.Mutex // held while the deadline is being set
+}
+
+const (
+	guardIdle = iota
+	guardArmed
+	guardFired // for good
+)
+
+func (g *guard) fire() {
+	g.firing.Lock()
+	defer g.firing.Unlock()
+	if g.state.Swap(guardFired) == guardArmed {
+		g.poke(aLongTimeAgo)
+	}
+}
+
+// arm reports false if the context has ended.
+func (g *guard) arm() bool {
+	return g == nil || g.state.CompareAndSwap(guardIdle, guardArmed)
+}
+
+func (g *guard) fired() bool { return g != nil && g.state.Load() == guardFired }
+
+// disarm reports whether the context has ended. If
+// so, the deadline has been set.
+func (g *guard) disarm() (fired bool) {
+	if g == nil || g.state.CompareAndSwap(guardArmed, guardIdle) {
+		return false
+	}
+	g.firing.Lock() // until it is set
+	defer g.firing.Unlock()
+	return true
+}
+
+// letGo disarms g, reports whether its context has ended, and
+// makes the socket readable again. c.readMu is held.
+func (c *Conn) letGo(g *guard) (fired bool) {
+	if g == nil {
+		return false
+	}
+	if fired = g.disarm(); fired {
+		c.nc.SetReadDeadline(time.Time{})
+	}
+	if g != c.kept {
+		g.stop()
+	} else if fired {
+		c.dropGuard()
+	}
+	return fired
+}
+
+// guardFor returns a guard that is registered with ctx, or nil if ctx never ends.
+//
+// To register and unregister costs three allocations. So a context that comes a second time is
+// kept, as a loop will pass it a third time. A context is known by its Done
+// channel, which those that only add values share. c.readMu is held.
+func (c *Conn) guardFor(ctx context.Context) *guard {
+	done := ctx.Done()
+	if done == nil {
+		return nil
+	}
+	if c.kept != nil && c.kept.done == done {
+		return c.kept
+	}
+	g := &guard{poke: c.nc.SetReadDeadline, done: done}
+	g.stop = context.AfterFunc(ctx, g.fire)
+	if c.seen == done && endsQuietly(ctx) {
+		c.dropGuard()
+		c.kept = g
+	}
+	c.seen = done
+	return g
+}
+
+// dropGuard unregisters the guard that is kept. c.readMu is held.
+func (c *Conn) dropGuard() {
+	if c.kept != nil {
+		c.kept.stop()
+		c.kept = nil
+	}
+	c.seen = nil
+}
+
+// endsQuietly reports whether context.AfterFunc starts no goroutine for ctx,
+// which would live as long as the registration is kept. It starts none if ctx's Done channel
+// is that of a context made by package context, and it finds that context by a
+// key of its own. So does this.
+func endsQuietly(ctx context.Context) bool {
+	own, ok := ctx.Value(cancelKey).(context.Context)
+	return ok && own.Done() == ctx.Done()
+}
+
+// cancelKey is the key that package context passes to the Value method of a
+// context, to find the one that it was derived from.
+var cancelKey = func() any {
+	probe := &keyProbe{Context: context.Background(), done: make(chan struct{})}
+	_, cancel := context.WithCancel(probe)
+	cancel()
+	return probe.key
+}()
+
+// A keyProbe is a context that remembers what was asked of it.
+type keyProbe struct {
+	context.Context
+	done chan struct{}
+	key  any
+}
+
+func (p *keyProbe) Done() <-chan struct{} { return p.done }
+
+func (p *keyProbe) Value(key any) any {
+	p.key = key
+	return nil
+}
+
+// AfterFunc keeps package context from starting a goroutine.
+func (p *keyProbe) AfterFunc(func()) (stop func() bool) { return func() bool { return true } }
+
+// An input holds the bytes that were received and not yet parsed. They rest
+// in a buffer from a pool only until the next wait.
+type input struct {
+	unread []byte       // in buf, in held, or in a slice of its own
+	buf    *readBuffer  // nil, if unread lies elsewhere
+	lent   atomic.Int32 // whether a message in buf is in use
+	held   [64]byte
+}
+
+// A readBuffer takes what one read from the socket may give.
+type readBuffer [32 << 10]byte
+
+var readBuffers = sync.Pool{New: func() any { return new(readBuffer) }}
+
+// The states of a readBuffer. Whoever ends the last but one use of
+// it leaves it to the other.
+const (
+	notLent  = iota
+	lent     // a message in it is in use, and so is what is unread
+	outlived // a message in it is in use, and nothing else
+)
+
+// take takes the first n bytes of what is unread.
+func (in *input) take(n int) []byte {
+	b := in.unread[:n:n]
+	in.unread = in.unread[n:]
+	return b
+}
+
+// keep makes b, copied, what is unread.
+func (in *input) keep(b []byte) {
+	if len(b) <= len(in.held) {
+		in.unread = in.held[:copy(in.held[:], b)]
+	} else {
+		in.unread = append([]byte(nil), b...)
+	}
+}
+
+// park moves what is unread to where it may wait for long: never
+// more than a part of a header or a control frame.
+func (in *input) park() {
+	buf := in.buf
+	in.keep(in.unread)
+	in.buf = nil
+	if buf != nil && !in.lent.CompareAndSwap(lent, outlived) {
+		readBuffers.Put(buf)
+	}
+}
+
+// release gives the buffer back if nothing in it is of use.
+func (in *input) release() {
+	if len(in.unread) == 0 {
+		in.drop()
+	}
+}
+
+// drop forgets what is unread.
+func (in *input) drop() {
+	in.unread = nil
+	if in.buf != nil && in.lent.Load() == notLent {
+		readBuffers.Put(in.buf)
+		in.buf = nil
+	}
+}
+
+// Messages that do not lie whole in a readBuffer are gathered
+// in a buffer of this pool for Conn.Messages.
+var messageBuffers = sync.Pool{New: func() any { return new([]byte) }}
+
+const maxPooledMessage = 2 << 20
+
+func getMessageBuffer() *[]byte { return messageBuffers.Get().(*[]byte) }
+
+func putMessageBuffer(b *[]byte) {
+	if cap(*b) <= maxPooledMessage {
+		messageBuffers.Put(b)
+	}
+}

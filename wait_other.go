@@ -1,0 +1,164 @@
+package websocket
+
+import (
+	"crypto/tls"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"time"
+)
+
+// A socket is a net.Conn as Conn reads it, and
+// writes it while that takes no waiting.
+type socket interface {
+	// fill waits for bytes and adds them to in, of
+	// which need are wanted.
+	fill(in *input, need int) error
+
+	// read waits for bytes and reads them into p.
+	read(p []byte) (int, error)
+
+	// direct reports whether fill gives little at a time, so
+	// that payload had better come by read.
+	direct() bool
+
+	// write writes what it can without waiting, which may be nothing.
+	write(p []byte) (int, error)
+
+	// drained drops what can be read without waiting, and reports
+	// whether there will be no more.
+	drained() bool
+}
+
+// A plainSocket is any net.Conn. It waits with the few bytes that an input
+// holds, and reads payload to where it goes.
+type plainSocket struct{ nc net.Conn }
+
+func (s *plainSocket) direct() bool { return true }
+
+func (s *plainSocket) fill(in *input, need int) error {
+	room := in.held[:]
+	if need > len(room) {
+		room = make([]byte, need)
+	}
+	n := copy(room, in.unread)
+	m, err := s.read(room[n:])
+	in.unread = room[:n+m]
+	return err
+}
+
+func (s *plainSocket) read(p []byte) (int, error) {
+	for range 100 {
+		n, err := s.nc.Read(p)
+		if n > 0 {
+			return n, nil // an error will come again
+		}
+		if err != nil {
+			return 0, err
+		}
+	}
+	return 0, io.ErrNoProgress
+}
+
+func (s *plainSocket) write([]byte) (int, error) { return 0, nil }
+
+func (s *plainSocket) drained() bool { return false }
+
+// A pump makes reads end that their net.Conn can't end, for it knows no read deadlines.
+// It reads in a goroutine of its own, at most one buffer ahead, until
+// it is closed.
+type pump struct {
+	net.Conn
+	start sync.Once
+
+	mu      sync.Mutex
+	changed chan struct{} // closed, and replaced, when what follows has
+	expired bool          // the read deadline
+	unread  []byte
+	err     error // of reading on
+}
+
+const pumpBuffer = 4 << 10
+
+func newPump(nc net.Conn) *pump { return &pump{Conn: nc, changed: make(chan struct{})} }
+
+// change wakes who waits. p.mu is held.
+func (p *pump) change() {
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+// await waits until ready, which is asked again whenever
+// something has changed. p.mu is held, but not meanwhile.
+func (p *pump) await(ready func() bool) {
+	for !ready() {
+		changed := p.changed
+		p.mu.Unlock()
+		<-changed
+		p.mu.Lock()
+	}
+}
+
+// SetReadDeadline ends a read, and those to come, if t is not zero. It
+// knows no deadlines in the future, which Conn never sets.
+func (p *pump) SetReadDeadline(t time.Time) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.expired = !t.IsZero()
+	p.change()
+	return nil
+}
+
+func (p *pump) Read(b []byte) (int, error) {
+	p.start.Do(func() { go p.run() })
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.await(func() bool { return p.expired || len(p.unread) > 0 || p.err != nil })
+	if p.expired {
+		return 0, os.ErrDeadlineExceeded
+	}
+	if len(p.unread) == 0 {
+		return 0, p.err
+	}
+	n := copy(b, p.unread)
+	p.unread = p.unread[n:]
+	p.change()
+	return n, nil
+}
+
+// run reads until an error, or Close.
+func (p *pump) run() {
+	buf := make([]byte, pumpBuffer)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for p.err == nil {
+		p.mu.Unlock()
+		n, err := p.Conn.Read(buf)
+		p.mu.Lock()
+		p.unread = buf[:n]
+		if p.err == nil {
+			p.err = err
+		}
+		p.change()
+		p.await(func() bool { return len(p.unread) == 0 || p.err != nil })
+	}
+}
+
+// Close does not wait, also on TLS.
+func (p *pump) Close() error {
+	p.mu.Lock()
+	p.err = net.ErrClosed
+	p.change()
+	p.mu.Unlock()
+	return closeNow(p.Conn)
+}
+
+// closeNow closes nc, without a word on TLS: a tls.Conn would wait for a
+// writer that is stuck, and with the alert for the peer.
+func closeNow(nc net.Conn) error {
+	if t, ok := nc.(*tls.Conn); ok {
+		nc = t.NetConn()
+	}
+	return nc.Close()
+}

@@ -1,0 +1,830 @@
+package websocket
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"time"
+)
+
+var (
+	errMessageType  = errors.New("websocket: message type is neither MessageText nor MessageBinary")
+	errCloseSent    = fmt.Errorf("websocket: write after Close: %w", net.ErrClosed)
+	errWriteTimeout = fmt.Errorf("websocket: no progress of a write within WriteTimeout: %w", os.ErrDeadlineExceeded)
+	errWriterOver   = errors.New("websocket: the message has ended")
+	errBrokenOff    = &protocolError{StatusInternalError, "7.4.1", "message broken off by its sender"}
+)
+
+const (
+	// A message of up to smallMessage bytes may leave in one write with others, which are
+	// gathered up to batchSize. Of a larger one, as much goes into
+	// the buffer with its header, and the rest straight to the kernel; but
+	// what is masked has to be copied, in pieces.
+	smallMessage = 16 << 10
+	batchSize    = 64 << 10
+	maskedPiece  = 128 << 10
+
+	// A streamed message goes in fragments of this length.
+	fragmentLength = 16 << 10
+
+	// What is not a socket of the kernel gets pieces of this length, so that
+	// WriteTimeout measures progress there too.
+	timedPiece = 64 << 10
+
+	// After a failed write, the peer's Close may still be found. It has this long.
+	closeAfterBreak = time.Second
+)
+
+// A writeHalf is what writing needs. c.mu guards it.
+//
+// The socket has one holder at a time: a writer, the reader for the moment of an attempt, or
+// the goroutine that finishes what was left of one. Who comes
+// meanwhile queues. A holder that lets go makes the first in the queue the
+// holder, who writes for those behind him too.
+type writeHalf struct {
+	busy  bool  // somebody holds the socket; if not, queue is empty
+	queue queue // for the socket
+
+	// While a message is streamed, other messages queue for its end.
+	stream      *MessageWriter
+	streamQueue queue
+
+	owed          owed
+	closeInFlight bool  // the Close was taken from owed, and has not left
+	broken        error // why nothing can be written any more
+	afterBreak    *time.Timer
+}
+
+// A job is what one call wants to have written.
+type job struct {
+	opcode   opcode
+	fin      bool
+	streamed bool // by the MessageWriter, so it need not wait for it
+	payload  []byte
+	prepared *PreparedMessage // instead of the above
+	batch    []Message        // instead of the above
+}
+
+// size returns about how many bytes the frames of j have.
+func (j *job) size() int {
+	n := len(j.payload) + maxHeaderLength
+	if j.prepared != nil {
+		n += len(j.prepared.frame)
+	}
+	for _, m := range j.batch {
+		n += len(m.Data) + maxHeaderLength
+	}
+	return n
+}
+
+// small reports whether j may be written for by others.
+func (j *job) small() bool { return j.size() <= smallMessage }
+
+// A waiter is a call that waits to write.
+type waiter struct {
+	job
+	opens *MessageWriter // not to write, but to stream
+
+	next    *waiter
+	state   waiterState
+	leaving bool // its context has ended
+	err     error
+	wake    chan struct{} // of capacity 1; sent to once
+}
+
+type waiterState uint8
+
+const (
+	queued    waiterState = iota
+	taken                 // out of it: the holder of the socket is copying the payload
+	committed             // copied, on its way
+	abandoned             // the caller has left
+	holding               // the socket: it may write by itself
+	finished              // err tells how
+)
+
+// A queue is a list of waiters, first in, first out.
+type queue struct{ head, tail *waiter }
+
+func (q *queue) push(w *waiter) {
+	w.next = nil
+	if q.head == nil {
+		q.head = w
+	} else {
+		q.tail.next = w
+	}
+	q.tail = w
+}
+
+func (q *queue) pop() *waiter {
+	w := q.head
+	if w != nil {
+		q.head = w.next
+		w.next = nil
+	}
+	return w
+}
+
+// prepend puts ws, a list, before the others, except who has left.
+func (q *queue) prepend(ws *waiter) {
+	rest := *q
+	*q = queue{}
+	for _, list := range []*waiter{ws, rest.head} {
+		for w := list; w != nil; {
+			next := w.next
+			if w.state != abandoned {
+				w.state = queued
+				q.push(w)
+			}
+			w = next
+		}
+	}
+}
+
+func (q *queue) remove(w *waiter) {
+	var rest queue
+	for v := q.pop(); v != nil; v = q.pop() {
+		if v != w {
+			rest.push(v)
+		}
+	}
+	*q = rest
+}
+
+func (w *waiter) finish(state waiterState, err error) {
+	w.state, w.err = state, err
+	w.wake <- struct{}{}
+}
+
+// Write writes a message in one frame. Any number of goroutines may call it, and their
+// messages may share a system call. p is neither changed nor kept, and Write
+// does not check that a text is UTF-8.
+//
+// It returns nil when the kernel has the message. It returns the cause of ctx if that ends first. Then
+// nothing of the message was sent if the connection is still open: it was waiting for
+// others, or for room in the kernel's buffer. A context that ends in the middle of
+// the frame fails the connection. Only if the message was already part of the write of another
+// goroutine, it may still be sent.
+func (c *Conn) Write(ctx context.Context, typ MessageType, p []byte) error {
+	if err := checkWrite(ctx, typ); err != nil {
+		return err
+	}
+	return c.send(ctx, job{opcode: opcode(typ), fin: true, payload: p})
+}
+
+// WriteBatch writes messages one after the other, with nothing in between, in as few
+// system calls as it can. Otherwise it is like [Conn.Write].
+func (c *Conn) WriteBatch(ctx context.Context, messages ...Message) error {
+	for _, m := range messages {
+		if err := checkWrite(ctx, m.Type); err != nil {
+			return err
+		}
+	}
+	if len(messages) == 0 {
+		return nil
+	}
+	return c.send(ctx, job{batch: messages})
+}
+
+func checkWrite(ctx context.Context, typ MessageType) error {
+	if typ != MessageText && typ != MessageBinary {
+		return errMessageType
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+// send has j written, and waits for that.
+func (c *Conn) send(ctx context.Context, j job) error {
+	c.mu.Lock()
+	if err := c.refusal(); err != nil {
+		c.mu.Unlock()
+		return c.verdict(ctx, err)
+	}
+	queue := &c.queue
+	switch {
+	case c.stream != nil && !j.streamed && !j.opcode.isControl():
+		queue = &c.streamQueue
+	case !c.busy:
+		c.busy = true
+		c.mu.Unlock()
+		return c.lead(ctx, &j)
+	}
+	w := &waiter{job: j, wake: make(chan struct{}, 1)}
+	queue.push(w)
+	c.mu.Unlock()
+	return c.await(ctx, w)
+}
+
+// await waits for w's turn, or for w to be written by others.
+func (c *Conn) await(ctx context.Context, w *waiter) error {
+	select {
+	case <-w.wake:
+		if w.state == holding {
+			return c.lead(ctx, &w.job)
+		}
+		return c.verdict(ctx, w.err)
+	case <-ctx.Done():
+	}
+	c.mu.Lock()
+	switch w.state {
+	case queued:
+		c.queue.remove(w)
+		c.streamQueue.remove(w)
+	case taken:
+		w.leaving = true // when the payload was copied
+		c.mu.Unlock()
+		<-w.wake
+		return context.Cause(ctx)
+	case committed:
+		w.state = abandoned
+	case holding:
+		c.mu.Unlock()
+		c.release()
+		return context.Cause(ctx)
+	case finished:
+		c.mu.Unlock()
+		return c.verdict(ctx, w.err)
+	}
+	c.mu.Unlock()
+	return context.Cause(ctx)
+}
+
+// refusal returns why nothing may be written, if so. c.mu is held.
+func (c *Conn) refusal() error {
+	switch {
+	case c.end.Load() != nil:
+		return c.end.Load()
+	case c.closing&closeSent != 0:
+		return errCloseSent
+	}
+	return c.broken
+}
+
+// refuseQueued has those in the queues return with err. c.mu is held.
+func (c *Conn) refuseQueued(err error) {
+	for _, q := range []*queue{&c.queue, &c.streamQueue} {
+		for w := q.pop(); w != nil; w = q.pop() {
+			w.finish(finished, err)
+		}
+	}
+}
+
+// verdict returns err as the user gets it. If writing is broken,
+// that is the end of the connection, which is not long in coming.
+func (c *Conn) verdict(ctx context.Context, err error) error {
+	c.mu.Lock()
+	broken := err != nil && err == c.broken
+	c.mu.Unlock()
+	if !broken {
+		return err
+	}
+	select {
+	case <-c.Done():
+		return c.Err()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// lead writes j and, with it, what is owed and what waits behind. The caller holds
+// the socket, and lead lets go of it.
+func (c *Conn) lead(ctx context.Context, j *job) error {
+	b := batch{c: c, ctx: ctx, buf: getWriteBuffer()}
+	c.mu.Lock()
+	if err := c.refusal(); err != nil {
+		c.mu.Unlock()
+		b.free()
+		c.release()
+		return c.verdict(ctx, err)
+	}
+	owed := c.takeOwed(b.buf)
+	followers := c.takeFollowers(j)
+	c.mu.Unlock()
+
+	err := b.add(j)
+	for w := followers; w != nil && err == nil; w = w.next {
+		err = b.add(&w.job)
+	}
+	if followers != nil {
+		c.commit(followers)
+	}
+	if err == nil {
+		err = b.flush()
+	}
+	b.free()
+	if err != nil {
+		return c.leadFailed(ctx, &b, owed, followers, err)
+	}
+	if followers != nil {
+		c.mu.Lock()
+		for w := followers; w != nil; {
+			next := w.next
+			if w.state == committed {
+				w.finish(finished, nil)
+			}
+			w = next
+		}
+		c.mu.Unlock()
+	}
+	c.owedLeft(owed)
+	c.release()
+	return nil
+}
+
+// leadFailed sees to what lead could not write for err.
+func (c *Conn) leadFailed(ctx context.Context, b *batch, owed owedKinds, followers *waiter, err error) error {
+	_, isTLS := c.nc.(*tls.Conn) // is of no use once a write was broken off
+	withdrawn := err == errWithdrawn && !b.began && !isTLS
+	c.mu.Lock()
+	c.owed.kinds |= owed
+	if owed&owesClose != 0 {
+		c.closeInFlight = false
+	}
+	c.queue.prepend(followers)
+	c.mu.Unlock()
+	switch {
+	case withdrawn:
+		c.release()
+		return context.Cause(ctx)
+	case err == errWithdrawn:
+		return c.fail(context.Cause(ctx))
+	}
+	return c.verdict(ctx, c.breakOff(err))
+}
+
+// breakOff notes that a write has failed for err, and returns err. The
+// socket is not let go again. The connection is failed if it was for the time
+// that it took, and otherwise when the reader has looked for a Close, whose code says
+// more than an error does.
+func (c *Conn) breakOff(err error) error {
+	c.mu.Lock()
+	c.broken = err
+	ended := c.end.Load() != nil
+	if !ended && err != errWriteTimeout {
+		c.afterBreak = afterFunc(closeAfterBreak, func() { c.fail(err) })
+	}
+	c.mu.Unlock()
+	switch {
+	case ended:
+		c.closeSocketNow()
+	case err == errWriteTimeout:
+		c.fail(err)
+	}
+	return err
+}
+
+// takeOwed appends the frames that are owed to buf. c.mu is held.
+func (c *Conn) takeOwed(buf *[]byte) owedKinds {
+	kinds := c.owed.kinds
+	if kinds != 0 {
+		*buf = c.owed.appendFrames(*buf, c.maskingKey)
+		c.owed.kinds = 0
+		c.closeInFlight = kinds&owesClose != 0
+	}
+	return kinds
+}
+
+// owedLeft notes that frames that were taken have left.
+func (c *Conn) owedLeft(kinds owedKinds) {
+	if kinds&(owesPing|owesClose) == 0 {
+		return
+	}
+	c.mu.Lock()
+	if kinds&owesPing != 0 {
+		c.pingLeft = c.now()
+	}
+	if kinds&owesClose != 0 {
+		c.closeInFlight = false
+	}
+	c.mu.Unlock()
+	c.closeLeft()
+}
+
+// takeFollowers takes from the queue who may be
+// written for together with j. c.mu is held.
+func (c *Conn) takeFollowers(j *job) *waiter {
+	size := j.size()
+	if c.queue.head == nil || size > smallMessage {
+		return nil
+	}
+	var followers queue
+	for w := c.queue.head; w != nil && w.small() && size+w.size() <= batchSize; w = c.queue.head {
+		size += w.size()
+		c.queue.pop()
+		w.state = taken
+		followers.push(w)
+	}
+	return followers.head
+}
+
+// commit notes that the payloads of ws have been copied.
+func (c *Conn) commit(ws *waiter) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for w := ws; w != nil; w = w.next {
+		if w.leaving {
+			w.finish(abandoned, nil)
+		} else {
+			w.state = committed
+		}
+	}
+}
+
+// settle has sent what is owed. It does not wait.
+func (c *Conn) settle() {
+	c.mu.Lock()
+	if c.busy || c.owed.kinds == 0 {
+		c.mu.Unlock() // who holds the socket looks before letting go
+		return
+	}
+	c.busy = true
+	c.mu.Unlock()
+	c.release()
+}
+
+// release lets go of the socket: to the next in the queue, or after
+// sending what is owed. It does not wait: what the kernel does not take
+// at once is left to a goroutine, which lets go then.
+func (c *Conn) release() {
+	for {
+		c.mu.Lock()
+		if w := c.queue.pop(); w != nil {
+			w.finish(holding, nil)
+			c.mu.Unlock()
+			return
+		}
+		if c.owed.kinds == 0 {
+			c.busy = false
+			c.mu.Unlock()
+			return
+		}
+		buf := getWriteBuffer()
+		owed := c.takeOwed(buf)
+		c.mu.Unlock()
+		n, err := c.sock.write(*buf)
+		if err == nil && n < len(*buf) {
+			go c.sendOwed(buf, n, owed)
+			return
+		}
+		putWriteBuffer(buf)
+		if err != nil {
+			c.breakOff(err)
+			return
+		}
+		c.owedLeft(owed)
+	}
+}
+
+// sendOwed sends frames that were owed, from n on, and
+// lets go of the socket.
+func (c *Conn) sendOwed(buf *[]byte, n int, owed owedKinds) {
+	_, err := c.writeWaiting(context.Background(), (*buf)[n:])
+	putWriteBuffer(buf)
+	if err != nil {
+		c.breakOff(err)
+		return
+	}
+	c.owedLeft(owed)
+	c.release()
+}
+
+// errWithdrawn is what a write under a context that ends returns.
+var errWithdrawn = errors.New("websocket: write withdrawn")
+
+// A batch is what the holder of the socket writes.
+type batch struct {
+	c     *Conn
+	ctx   context.Context
+	buf   *[]byte // not yet handed to the kernel
+	began bool    // something was
+}
+
+func (b *batch) free() { putWriteBuffer(b.buf) }
+
+// add adds the frames of j. It flushes only what does not fit a batch.
+func (b *batch) add(j *job) error {
+	if j.prepared != nil {
+		return b.write(j.prepared.frame)
+	}
+	if j.batch == nil {
+		return b.frame(j.opcode, j.fin, j.payload)
+	}
+	for _, m := range j.batch {
+		if err := b.frame(opcode(m.Type), true, m.Data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// frame adds a frame. This is the one place where one is made for a user's data.
+func (b *batch) frame(op opcode, fin bool, payload []byte) error {
+	h := header{fin: fin, opcode: op, payloadLength: uint64(len(payload))}
+	h.masked, h.maskingKey = b.c.maskingKey()
+	*b.buf = appendHeader(*b.buf, h)
+	if !h.masked {
+		return b.write(payload)
+	}
+	for {
+		piece := payload[:min(len(payload), maskedPiece)]
+		n := len(*b.buf)
+		*b.buf = append(*b.buf, piece...)
+		h.maskingKey = mask((*b.buf)[n:], h.maskingKey)
+		payload = payload[len(piece):]
+		if len(payload) == 0 {
+			return b.flushAbove(batchSize)
+		}
+		if err := b.flush(); err != nil {
+			return err
+		}
+	}
+}
+
+// write adds p as it is. Of a long p, the buffer takes what
+// it has room for, and the rest is handed to the kernel without a copy.
+func (b *batch) write(p []byte) error {
+	n := len(p)
+	switch {
+	case n <= smallMessage:
+	case len(*b.buf) == 0:
+		return b.transmit(p)
+	default:
+		n = min(n, max(0, batchSize-len(*b.buf)))
+	}
+	*b.buf = append(*b.buf, p[:n]...)
+	if n == len(p) {
+		return b.flushAbove(batchSize)
+	}
+	if err := b.flush(); err != nil {
+		return err
+	}
+	return b.transmit(p[n:])
+}
+
+func (b *batch) flushAbove(size int) error {
+	if len(*b.buf) < size {
+		return nil
+	}
+	return b.flush()
+}
+
+// flush hands to the kernel what is in the buffer.
+func (b *batch) flush() error {
+	err := b.transmit(*b.buf)
+	*b.buf = (*b.buf)[:0]
+	return err
+}
+
+func (b *batch) transmit(p []byte) error {
+	if len(p) == 0 {
+		return nil
+	}
+	n, err := b.c.sock.write(p)
+	if err == nil && n < len(p) {
+		var m int
+		m, err = b.c.writeWaiting(b.ctx, p[n:])
+		n += m
+	}
+	b.began = b.began || n > 0
+	return err
+}
+
+// writeWaiting writes p, and waits for the kernel to take it. It returns how
+// much it took, and errWithdrawn if that is not all because ctx has ended.
+func (c *Conn) writeWaiting(ctx context.Context, p []byte) (n int, err error) {
+	var g *guard
+	if ctx.Done() != nil {
+		g = &guard{poke: c.nc.SetWriteDeadline}
+		g.arm()
+		stop := context.AfterFunc(ctx, g.fire)
+		defer stop()
+	}
+	for n < len(p) && err == nil {
+		piece := p[n:]
+		if c.sock.direct() {
+			piece = piece[:min(len(piece), timedPiece)]
+		}
+		var m int
+		m, err = c.writePiece(g, piece)
+		n += m
+		if m > 0 && !c.sock.direct() && errors.Is(err, os.ErrDeadlineExceeded) && !g.fired() {
+			err = nil // there was progress
+		}
+	}
+	fired := g.disarm()
+	if fired || !c.sock.direct() {
+		c.nc.SetWriteDeadline(time.Time{})
+	}
+	switch {
+	case n == len(p):
+		return n, nil
+	case fired:
+		return n, errWithdrawn
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return n, errWriteTimeout
+	}
+	return n, err
+}
+
+// writePiece writes p within WriteTimeout, unless g fires.
+func (c *Conn) writePiece(g *guard, p []byte) (int, error) {
+	if c.writeTimeout > 0 {
+		c.nc.SetWriteDeadline(time.Now().Add(c.writeTimeout))
+	}
+	if g.fired() {
+		return 0, errWithdrawn // its deadline may have been overwritten
+	}
+	return c.nc.Write(p)
+}
+
+// Flush is there for the sake of connections
+// that hold writes back.
+func (c *Conn) Flush(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return c.Err()
+}
+
+// A MessageWriter writes one message in fragments (RFC 6455, section 5.4).
+// It must not be used concurrently, and must be closed or aborted.
+type MessageWriter struct {
+	c     *Conn
+	ctx   context.Context
+	next  opcode  // of the next frame
+	buf   *[]byte // what that frame will carry
+	begun bool    // a frame has left
+	err   error   // why no more can be written
+}
+
+// NextWriter begins a message that is written piece by piece, under ctx. Its length
+// need not be known, and it takes a buffer of 16 KiB. Other messages, of this method too, wait for its
+// end; control frames go between its frames.
+func (c *Conn) NextWriter(ctx context.Context, typ MessageType) (*MessageWriter, error) {
+	if err := checkWrite(ctx, typ); err != nil {
+		return nil, err
+	}
+	w := &MessageWriter{c: c, ctx: ctx, next: opcode(typ)}
+	c.mu.Lock()
+	err := c.refusal()
+	switch {
+	case err != nil:
+		c.mu.Unlock()
+		return nil, c.verdict(ctx, err)
+	case c.stream == nil:
+		c.stream = w
+		c.mu.Unlock()
+	default:
+		turn := &waiter{opens: w, wake: make(chan struct{}, 1)}
+		c.streamQueue.push(turn)
+		c.mu.Unlock()
+		if err := c.await(ctx, turn); err != nil {
+			return nil, err
+		}
+	}
+	w.buf = getWriteBuffer()
+	return w, nil
+}
+
+// Write adds p to the message. It waits only when a fragment is full. p is not kept. After
+// an error the message can't be completed, and it is as if Abort had been called.
+func (w *MessageWriter) Write(p []byte) (int, error) {
+	written := 0
+	for w.err == nil && len(p) > 0 {
+		n := min(len(p), fragmentLength-len(*w.buf))
+		switch {
+		case n == 0:
+			w.send(*w.buf, false)
+		case n == fragmentLength && n < len(p): // whole, and not the last
+			w.send(p[:n], false)
+		default:
+			*w.buf = append(*w.buf, p[:n]...)
+		}
+		if w.err == nil {
+			p = p[n:]
+			written += n
+		}
+	}
+	return written, w.err
+}
+
+// send sends the next frame.
+func (w *MessageWriter) send(payload []byte, fin bool) {
+	err := w.c.send(w.ctx, job{opcode: w.next, fin: fin, streamed: true, payload: payload})
+	if err != nil {
+		w.abort(err)
+		return
+	}
+	w.next, w.begun = opContinuation, true
+	*w.buf = (*w.buf)[:0]
+}
+
+// Close ends the message, and waits until the kernel has all of it.
+func (w *MessageWriter) Close() error {
+	if w.err != nil {
+		return w.err
+	}
+	w.send(*w.buf, true)
+	if w.err == nil {
+		w.release(errWriterOver)
+		return nil
+	}
+	return w.err
+}
+
+// Abort gives the message up. If nothing of it has left yet, nothing will. If
+// something has, the connection is failed with [StatusInternalError]: the
+// protocol has no way to take it back.
+func (w *MessageWriter) Abort() {
+	if w.err == nil {
+		w.abort(errWriterOver)
+	}
+}
+
+func (w *MessageWriter) abort(err error) {
+	if w.begun {
+		w.c.fail(errBrokenOff)
+	}
+	w.release(err)
+}
+
+// release lets other messages be written.
+func (w *MessageWriter) release(err error) {
+	w.err = err
+	putWriteBuffer(w.buf)
+	w.buf = nil
+	w.c.endStream()
+}
+
+// endStream lets those go on who have waited for the streamed message
+// to end: up to, and with, the next that streams.
+func (c *Conn) endStream() {
+	c.mu.Lock()
+	c.stream = nil
+	for c.stream == nil && c.streamQueue.head != nil {
+		w := c.streamQueue.pop()
+		if w.opens != nil {
+			c.stream = w.opens
+			w.finish(finished, nil)
+		} else {
+			c.queue.push(w)
+		}
+	}
+	free := !c.busy
+	c.busy = true
+	c.mu.Unlock()
+	if free {
+		c.release()
+	}
+}
+
+// Buffers for frames on their way out.
+var writeBuffers = sync.Pool{New: func() any { return new([]byte) }}
+
+func getWriteBuffer() *[]byte { return writeBuffers.Get().(*[]byte) }
+
+func putWriteBuffer(b *[]byte) {
+	*b = (*b)[:0]
+	if cap(*b) <= 2*maskedPiece {
+		writeBuffers.Put(b)
+	}
+}
+
+// maskingKey returns whether frames are masked, and the key for one.
+//
+// "The masking key needs to be unpredictable; thus, the masking key MUST
+// be derived from a strong source of entropy, and the masking key for a
+// given frame MUST NOT make it simple for a server/proxy to predict the
+// masking key for a subsequent frame." (section 5.3)
+func (c *Conn) maskingKey() (masked bool, key uint32) {
+	if c.side == serverSide {
+		return false, 0
+	}
+	s := keySources.Get().(*keySource)
+	defer keySources.Put(s)
+	if s.used == len(s.random) {
+		rand.Read(s.random[:])
+		s.used = 0
+	}
+	key = binary.LittleEndian.Uint32(s.random[s.used:])
+	s.used += 4
+	return true, key
+}
+
+// A keySource holds keys for the frames to come: to
+// ask for many at a time costs a tenth.
+type keySource struct {
+	random [512]byte
+	used   int
+}
+
+var keySources = sync.Pool{New: func() any { return &keySource{used: len(keySource{}.random)} }}
