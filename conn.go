@@ -102,7 +102,8 @@ type Conn struct {
 	// I/O done, while it is held. It guards what follows, and writeHalf.
 	mu      sync.Mutex
 	end     atomic.Pointer[CloseError] // set once, under mu
-	done    chan struct{}              // made when it is asked for
+	ctx     context.Context            // made when it is asked for
+	cancel  context.CancelCauseFunc    // of ctx
 	closing closing
 	quiet   bool        // the end is nothing that Messages need mention
 	kill    *time.Timer // the end of the closing handshake
@@ -118,7 +119,7 @@ type Conn struct {
 // has succeeded. unread is what was received behind it.
 func newConn(nc net.Conn, unread []byte, cfg connConfig) *Conn {
 	c := &Conn{connConfig: cfg, born: time.Now()}
-	if err := nc.SetReadDeadline(time.Time{}); err != nil {
+	if nc.SetReadDeadline(time.Time{}) != nil || nc.SetWriteDeadline(time.Time{}) != nil {
 		nc = newPump(nc)
 	}
 	c.nc = nc
@@ -157,16 +158,20 @@ func (c *Conn) LastRead() time.Time {
 }
 
 // Done returns a channel that is closed when the connection has ended.
-func (c *Conn) Done() <-chan struct{} {
+func (c *Conn) Done() <-chan struct{} { return c.context().Done() }
+
+// context returns a context that ends with the connection, with
+// the CloseError for its cause.
+func (c *Conn) context() context.Context {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.done == nil {
-		c.done = make(chan struct{})
-		if c.end.Load() != nil {
-			close(c.done)
+	if c.ctx == nil {
+		c.ctx, c.cancel = context.WithCancelCause(context.Background())
+		if end := c.end.Load(); end != nil {
+			c.cancel(end)
 		}
 	}
-	return c.done
+	return c.ctx
 }
 
 // Err returns nil while the connection is open, and
@@ -215,23 +220,31 @@ func (c *Conn) Close(code StatusCode, reason string) error {
 		c.reader, c.unfinished = nil, nil
 		c.unlockRead()
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closing == closeBoth {
+	if c.handshakeDone() {
 		return nil
 	}
 	return c.Err()
 }
 
+// handshakeDone reports whether both endpoints have sent a Close frame.
+func (c *Conn) handshakeDone() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closing == closeBoth
+}
+
 // CloseNow closes the connection without a closing handshake. It does not wait for
-// anything. Calls in progress return at once. It returns nil but for an error of
-// closing the network connection.
+// anything, and calls in progress return at once. A connection that has ended already is left
+// alone: its Close frame may be on the way, and is seen off within CloseTimeout.
+// CloseNow returns nil but for an error of closing the network connection.
 func (c *Conn) CloseNow() error {
 	c.mu.Lock()
-	if c.end.Load() == nil {
-		c.quiet = true
-		c.setEnd(&CloseError{Code: StatusAbnormalClosure, Local: true})
+	if c.end.Load() != nil {
+		c.mu.Unlock()
+		return nil
 	}
+	c.quiet = true
+	c.setEnd(&CloseError{Code: StatusAbnormalClosure, Local: true})
 	c.mu.Unlock()
 	return c.closeSocketNow()
 }
@@ -266,8 +279,8 @@ func (c *Conn) startKill() {
 // know who waits for something. c.mu is held.
 func (c *Conn) setEnd(end *CloseError) {
 	c.end.Store(end)
-	if c.done != nil {
-		close(c.done)
+	if c.cancel != nil {
+		c.cancel(end)
 	}
 	for _, t := range []*time.Timer{c.ticker, c.afterBreak} {
 		if t != nil {
@@ -281,35 +294,42 @@ func (c *Conn) setEnd(end *CloseError) {
 	c.pings = nil
 }
 
-// fail ends the connection for err, if it has not ended, and returns how it ended.
-// It is the one door by which a connection ends but for Close, CloseNow and
-// the peer's Close. It does not wait.
+// fail ends the connection, if it has not ended, because the peer broke the rule
+// err, a *protocolError. It returns how the connection ended. It does not wait.
 //
 // "If _The WebSocket Connection is Established_ prior to the point where
 // the endpoint is required to _Fail the WebSocket Connection_, the
 // endpoint SHOULD send a Close frame with an appropriate status code
 // before proceeding to _Close the WebSocket Connection_." (section 7.1.7)
 func (c *Conn) fail(err error) error {
-	broken, ok := err.(*protocolError)
+	rule := err.(*protocolError)
+	c.mu.Lock()
+	if end := c.end.Load(); end != nil {
+		c.mu.Unlock()
+		return end
+	}
+	if c.closing&closeSent == 0 {
+		c.oweClose(appendClose(nil, rule.code, rule.text))
+	}
+	end := &CloseError{Code: rule.code, Reason: rule.text, Local: true, Err: err}
+	c.setEnd(end)
+	c.mu.Unlock()
+	c.leave()
+	return end
+}
+
+// lose ends the connection, if it has not ended, because the network
+// failed it for err. It returns how the connection ended. It does not wait.
+func (c *Conn) lose(err error) error {
 	c.mu.Lock()
 	if end := c.end.Load(); end != nil {
 		c.mu.Unlock()
 		return end
 	}
 	end := &CloseError{Code: StatusAbnormalClosure, Err: err}
-	if ok {
-		end = &CloseError{Code: broken.code, Reason: broken.text, Local: true, Err: err}
-		if c.closing&closeSent == 0 {
-			c.oweClose(appendClose(nil, broken.code, broken.text))
-		}
-	}
 	c.setEnd(end)
 	c.mu.Unlock()
-	if ok {
-		c.leave()
-	} else {
-		c.closeSocketNow()
-	}
+	c.closeSocketNow()
 	return end
 }
 
@@ -321,7 +341,7 @@ func (c *Conn) fail(err error) error {
 func (c *Conn) receiveClose(payload []byte) error {
 	code, reason, err := parseClose(payload)
 	if err != nil {
-		return err
+		return c.fail(err)
 	}
 	c.mu.Lock()
 	if end := c.end.Load(); end != nil {
@@ -344,8 +364,12 @@ func (c *Conn) receiveClose(payload []byte) error {
 // is owed is sent, then the socket closed. c.mu is not held.
 func (c *Conn) leave() {
 	c.mu.Lock()
-	waiting := c.waiting
+	waiting, broken := c.waiting, c.broken
 	c.mu.Unlock()
+	if broken {
+		c.closeSocketNow() // nothing can be sent any more
+		return
+	}
 	if waiting {
 		c.nc.SetReadDeadline(aLongTimeAgo) // the reader has to hear of it
 	}
@@ -401,8 +425,14 @@ func (c *Conn) linger() {
 // drain waits for the peer to close the socket. CloseTimeout ends that, by
 // closing it.
 func (c *Conn) drain() {
-	if half, ok := c.nc.(interface{ CloseWrite() error }); ok && c.side == serverSide {
+	half, ok := c.nc.(interface{ CloseWrite() error })
+	switch {
+	case c.side == clientSide:
+	case ok:
 		half.CloseWrite() // nothing follows the Close frame
+	case c.handshakeDone():
+		c.closeSocket() // nor comes anything that might be left unread
+		return
 	}
 	p := make([]byte, 1<<10)
 	for {
@@ -433,9 +463,7 @@ func (c *Conn) closeSocketNow() error {
 	}
 	c.stopKill()
 	if c.readMu.tryLock() {
-		c.dropGuard()
-		c.input.drop()
-		c.readMu.unlock()
+		c.unlockRead()
 	}
 	return closeNow(c.nc)
 }
@@ -463,6 +491,7 @@ func (c *Conn) Ping(ctx context.Context) (rtt time.Duration, err error) {
 		return 0, context.Cause(ctx)
 	}
 	p := &pingWaiter{pong: make(chan time.Duration, 1)}
+	sent := c.now()
 	c.mu.Lock()
 	if end := c.end.Load(); end != nil {
 		c.mu.Unlock()
@@ -473,8 +502,6 @@ func (c *Conn) Ping(ctx context.Context) (rtt time.Duration, err error) {
 	c.pings = append(c.pings, p)
 	c.mu.Unlock()
 	defer c.forgetPing(p)
-
-	sent := c.now()
 	if err := c.send(ctx, job{opcode: opPing, fin: true, payload: pingPayload(p.id)}); err != nil {
 		return 0, err
 	}
@@ -554,16 +581,16 @@ func (c *Conn) tick() {
 		if c.closing&closeSent == 0 {
 			c.owed.addPing(c.pingID)
 		}
-		next = c.pingTimeout
+		next = min(c.pingInterval, c.pingTimeout)
 	default:
 		listened := c.listened(now)
 		if listened >= c.pingTimeout && c.pingLeft != 0 {
 			c.mu.Unlock()
-			c.fail(errPingTimeout)
+			c.lose(errPingTimeout)
 			return
 		}
-		// A read that begins later is not to be cut short, nor to wait twice.
-		next = max(c.pingTimeout-listened, c.pingTimeout/8)
+		// Whether a read waits may change at any time.
+		next = min(c.pingInterval, max(c.pingTimeout-listened, c.pingTimeout/8))
 	}
 	resetTimer(c.ticker, max(next, time.Millisecond))
 	c.mu.Unlock()

@@ -147,6 +147,14 @@ func (e *CloseError) Unwrap() []error {
 	return errs
 }
 
+// isLoss reports whether the network was lost, so that what came
+// before is still of use. Else nothing is.
+//
+// "An endpoint MUST NOT continue to attempt to process data [...] from the
+// remote endpoint after being instructed to _Fail the WebSocket
+// Connection_." (section 7.1.7)
+func (e *CloseError) isLoss() bool { return e.Code == StatusAbnormalClosure && !e.Local }
+
 // CloseStatus returns the code of the [CloseError] in err's tree,
 // or -1 if there is none.
 func CloseStatus(err error) StatusCode {
@@ -221,12 +229,12 @@ const (
 	closeBoth = closeSent | closeReceived
 )
 
-// An owed holds the control frames that are still to be sent, at
-// most one of each kind. The zero value holds none.
+// An owed holds the control frames that are still to be sent: Pongs, a Ping
+// of ours, and the Close. The zero value holds none.
 type owed struct {
 	kinds owedKinds
-	id    uint64 // of the ping
-	pong  []byte // what the Pong carries
+	pongs []byte // what they carry, each after a byte with its length
+	ping  uint64 // the number of the Ping
 	close []byte // what the Close carries
 }
 
@@ -238,21 +246,32 @@ const (
 	owesClose
 )
 
-// addPong notes that a Ping with the given payload came, and copies it.
+// maxOwedPongs is how many bytes the payloads of the Pongs have that
+// wait to be sent: a dozen, or one of any length.
+const maxOwedPongs = 12 * 11
+
+// addPong notes that a Ping with the given payload came, and copies it. Of the
+// Pings before, it forgets those whose Pongs would be too much.
 //
 // "If an endpoint receives a Ping frame and has not yet sent Pong frame(s)
 // in response to previous Ping frame(s), the endpoint MAY elect to send a
 // Pong frame for only the most recently processed Ping frame."
 // (section 5.5.3)
 func (o *owed) addPong(payload []byte) {
+	if o.kinds&owesPong == 0 {
+		o.pongs = o.pongs[:0]
+	}
+	for len(o.pongs)+1+len(payload) > maxOwedPongs {
+		o.pongs = append(o.pongs[:0], o.pongs[1+o.pongs[0]:]...)
+	}
 	o.kinds |= owesPong
-	o.pong = append(o.pong[:0], payload...)
+	o.pongs = append(append(o.pongs, byte(len(payload))), payload...)
 }
 
 // addPing notes that a Ping of our own is to be sent.
 func (o *owed) addPing(id uint64) {
 	o.kinds |= owesPing
-	o.id = id
+	o.ping = id
 }
 
 // addClose notes that a Close is to be sent. payload becomes o's.
@@ -261,8 +280,8 @@ func (o *owed) addClose(payload []byte) {
 	o.close = payload
 }
 
-// appendFrames appends the frames that o holds, as they go
-// over the wire. With the Close, which is the last, ends everything.
+// appendFrames appends the frames that o holds, as they go over the wire. The
+// Close is the last. key gives each its masking key.
 func (o *owed) appendFrames(b []byte, key func() (masked bool, maskingKey uint32)) []byte {
 	add := func(op opcode, payload []byte) {
 		h := header{fin: true, opcode: op, payloadLength: uint64(len(payload))}
@@ -275,10 +294,12 @@ func (o *owed) appendFrames(b []byte, key func() (masked bool, maskingKey uint32
 		}
 	}
 	if o.kinds&owesPong != 0 {
-		add(opPong, o.pong)
+		for p := o.pongs; len(p) > 0; p = p[1+p[0]:] {
+			add(opPong, p[1:1+p[0]])
+		}
 	}
 	if o.kinds&owesPing != 0 {
-		add(opPing, pingPayload(o.id))
+		add(opPing, pingPayload(o.ping))
 	}
 	if o.kinds&owesClose != 0 {
 		add(opClose, o.close)

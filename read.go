@@ -36,8 +36,9 @@ type readHalf struct {
 	frame header
 	typ   MessageType // of the message under way
 
-	unfinished []byte // of the message under way, left by a read whose context ended
-	reader     *MessageReader
+	unfinished []byte         // of the message under way, left by a read whose context ended
+	reader     *MessageReader // of the message under way
+	skipping   bool           // the message under way is of no interest any more
 
 	kept *guard          // registered with the context of the last reads
 	seen <-chan struct{} // Done of the last context that was not kept
@@ -61,8 +62,10 @@ func (c *Conn) endRead() {
 	c.reserved.Store(false)
 }
 
+// lockRead takes the read half. A context that has ended with the connection does not
+// keep the caller from what was received before.
 func (c *Conn) lockRead(ctx context.Context) error {
-	if ctx.Err() != nil || !c.readMu.lock(ctx.Done()) {
+	if ctx.Err() != nil && context.Cause(ctx) != c.Err() || !c.readMu.lock(ctx.Done()) {
 		return context.Cause(ctx)
 	}
 	return nil
@@ -70,8 +73,11 @@ func (c *Conn) lockRead(ctx context.Context) error {
 
 func (c *Conn) unlockRead() {
 	c.input.release()
-	if c.end.Load() != nil {
+	if end := c.end.Load(); end != nil {
 		c.dropGuard()
+		if !end.isLoss() {
+			c.input.drop()
+		}
 	}
 	c.readMu.unlock()
 	if c.lingering.Load() {
@@ -125,24 +131,29 @@ func (c *Conn) Messages(ctx context.Context) iter.Seq2[Message, error] {
 
 // turn is one turn of Messages. It reports whether to go on.
 func (c *Conn) turn(ctx context.Context, yield func(Message, error) bool) bool {
+	var m Message
+	var lent loan
 	err := c.lockRead(ctx)
-	if err != nil {
+	if err == nil {
+		m.Type, m.Data, lent, err = c.borrowMessage(ctx)
+		c.unlockRead()
+	}
+	if err == nil {
+		defer lent.giveBack(c)
+		return yield(m, nil)
+	}
+	if !c.endedQuietly() {
 		yield(Message{}, err)
-		return false
 	}
-	typ, data, lent, err := c.borrowMessage(ctx)
-	c.unlockRead()
-	if err != nil {
-		c.mu.Lock()
-		quiet := c.quiet && c.end.Load() != nil
-		c.mu.Unlock()
-		if !quiet {
-			yield(Message{}, err)
-		}
-		return false
-	}
-	defer lent.giveBack(c)
-	return yield(Message{typ, data}, nil)
+	return false
+}
+
+// endedQuietly reports whether the connection has ended
+// in a way that is nobody's failure.
+func (c *Conn) endedQuietly() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.quiet && c.end.Load() != nil
 }
 
 // A loan is the buffer that a message of Messages lies in.
@@ -168,19 +179,20 @@ func (l loan) giveBack(c *Conn) {
 // borrowMessage reads a message without giving it a slice of its own.
 // c.readMu is held.
 func (c *Conn) borrowMessage(ctx context.Context) (MessageType, []byte, loan, error) {
-	if c.reader == nil && !c.in.underWay() {
+	if c.reader == nil && !c.skipping && !c.in.underWay() {
 		more, err := c.advance(ctx)
 		if err != nil || !more {
-			return c.typ, nil, loan{}, c.readError(err)
+			return c.typ, nil, loan{}, err
 		}
 		// The usual case: the message lies whole in the buffer, and may stay there.
 		if n := c.frame.payloadLength; c.frame.fin && c.input.buf != nil && uint64(len(c.input.unread)) >= n {
 			data := c.input.take(int(n))
-			if err := c.received(data, data); err != nil {
-				return 0, nil, loan{}, c.readError(err)
+			err := c.received(data, data)
+			if err == nil {
+				err = c.endMessage()
 			}
-			if err := c.in.end(); err != nil {
-				return 0, nil, loan{}, c.readError(err)
+			if err != nil {
+				return 0, nil, loan{}, err
 			}
 			c.input.lent.Store(lent)
 			return c.typ, data, loan{input: c.input.buf}, nil
@@ -200,7 +212,7 @@ func (c *Conn) borrowMessage(ctx context.Context) (MessageType, []byte, loan, er
 // left of the last one, to dst. c.readMu is held.
 func (c *Conn) readMessage(ctx context.Context, dst []byte) (MessageType, []byte, error) {
 	if err := c.skipReader(ctx); err != nil {
-		return 0, dst, c.readError(err)
+		return 0, dst, err
 	}
 	buf, start := dst, len(dst)
 	resumed := c.unfinished != nil
@@ -214,7 +226,6 @@ func (c *Conn) readMessage(ctx context.Context, dst []byte) (MessageType, []byte
 		}
 		switch {
 		case err != nil:
-			err = c.readError(err)
 			if resumed {
 				c.unfinished = buf
 			} else if len(buf) > start {
@@ -231,22 +242,16 @@ func (c *Conn) readMessage(ctx context.Context, dst []byte) (MessageType, []byte
 	}
 }
 
-// readError returns err as the user gets it: the end of the connection if the peer
-// broke the protocol, which that is, and the cause of a context as it is.
-func (c *Conn) readError(err error) error {
-	if _, ok := err.(*protocolError); ok {
-		return c.fail(err)
-	}
-	return err
-}
-
 // advance goes on to payload of the message under way, or of the next one if there is
 // none, and reports whether there is some, rather than the message's end.
 // c.readMu is held.
 func (c *Conn) advance(ctx context.Context) (more bool, err error) {
+	if end := c.end.Load(); end != nil && !end.isLoss() {
+		return false, end
+	}
 	for c.frame.payloadLength == 0 {
 		if c.in.underWay() && c.frame.fin {
-			return false, c.in.end()
+			return false, c.endMessage()
 		}
 		if err := c.nextFrame(ctx); err != nil {
 			return false, err
@@ -255,16 +260,18 @@ func (c *Conn) advance(ctx context.Context) (more bool, err error) {
 	return true, nil
 }
 
+// endMessage notes that the message under way has ended.
+func (c *Conn) endMessage() error {
+	if err := c.in.end(); err != nil {
+		return c.fail(err)
+	}
+	return nil
+}
+
 // nextFrame reads the header of the next data frame, and all
 // control frames before it. c.readMu is held.
 func (c *Conn) nextFrame(ctx context.Context) error {
 	for {
-		// "An endpoint MUST NOT continue to attempt to process data [...]
-		// from the remote endpoint after being instructed to _Fail the
-		// WebSocket Connection_." (section 7.1.7) Nor after a Close frame.
-		if end := c.end.Load(); end != nil && (end.Local || end.Code != StatusAbnormalClosure) {
-			return end
-		}
 		h, n, err := c.peekHeader(ctx)
 		if err != nil {
 			return err
@@ -313,6 +320,9 @@ func (c *Conn) peekHeader(ctx context.Context) (h header, n int, err error) {
 		}
 		if err == nil {
 			err = c.in.next(h, c.limit())
+		}
+		if err != nil {
+			err = c.fail(err)
 		}
 		return h, n, err
 	}
@@ -411,7 +421,10 @@ func (c *Conn) received(dst, src []byte) error {
 		copy(dst, src)
 	}
 	c.frame.payloadLength -= uint64(len(src))
-	return c.in.payload(dst)
+	if err := c.in.payload(dst); err != nil {
+		return c.fail(err)
+	}
+	return nil
 }
 
 // discard reads and drops the message under way, or the next one if
@@ -420,27 +433,30 @@ func (c *Conn) discard(ctx context.Context) error {
 	for {
 		more, err := c.advance(ctx)
 		if err != nil || !more {
-			return c.readError(err)
+			return err
 		}
 		chunk, err := c.nextChunk(ctx, c.frame.payloadLength)
 		if err == nil {
 			err = c.received(chunk, chunk)
 		}
 		if err != nil {
-			return c.readError(err)
+			return err
 		}
 	}
 }
 
 // skipReader discards what a MessageReader has left unread. c.readMu is held.
 func (c *Conn) skipReader(ctx context.Context) error {
-	if c.reader == nil {
-		return nil
+	if c.reader != nil {
+		c.reader, c.unfinished = nil, nil
+		c.skipping = true
 	}
-	if err := c.discard(ctx); err != nil {
-		return err
+	if c.skipping {
+		if err := c.discard(ctx); err != nil {
+			return err
+		}
+		c.skipping = false
 	}
-	c.reader, c.unfinished = nil, nil
 	return nil
 }
 
@@ -470,7 +486,7 @@ func (c *Conn) NextReader(ctx context.Context) (MessageType, *MessageReader, err
 	if !c.in.underWay() {
 		more, err := c.advance(ctx)
 		if err != nil {
-			return 0, nil, c.readError(err)
+			return 0, nil, err
 		}
 		if !more {
 			r.end = io.EOF
@@ -522,7 +538,7 @@ func (r *MessageReader) Read(p []byte) (int, error) {
 	if err == nil {
 		n, err = c.readSome(r.ctx, p)
 	}
-	return n, c.readError(err)
+	return n, err
 }
 
 // readSome reads payload into p as far as it has come. There is
@@ -546,30 +562,29 @@ func (c *Conn) readSome(ctx context.Context, p []byte) (int, error) {
 
 // CloseRead is for an application that only writes. It starts a goroutine that answers Pings
 // and the peer's Close, and ends the connection with [StatusPolicyViolation] if a
-// data message comes. The context that it returns ends with the connection, whose
-// [CloseError] is its cause.
+// data message comes. The context that it returns has the values of ctx, and ends with the
+// connection, whose [CloseError] is its cause.
 //
-// If ctx ends first, reading stops and the connection stays open. Until then, other
-// reads return ErrConcurrentRead.
+// If ctx ends first, reading stops, the context that was returned ends after that, and the
+// connection stays open. Until then, other reads return ErrConcurrentRead.
 func (c *Conn) CloseRead(ctx context.Context) context.Context {
-	ctx, cancel := context.WithCancelCause(ctx)
+	reading, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	if !c.reserved.CompareAndSwap(false, true) {
 		cancel(ErrConcurrentRead)
-		return ctx
+		return reading
 	}
 	go func() {
-		defer c.reserved.Store(false)
 		err := c.lockRead(ctx)
 		if err == nil {
 			if _, err = c.advance(ctx); err == nil {
-				err = errUnexpectedData
+				err = c.fail(errUnexpectedData)
 			}
-			err = c.readError(err)
 			c.unlockRead()
 		}
+		c.reserved.Store(false)
 		cancel(err)
 	}()
-	return ctx
+	return reading
 }
 
 // fill waits for bytes and adds them to what is unread, of which need are
@@ -625,7 +640,7 @@ func (c *Conn) disarm(ctx context.Context, g *guard, err error) error {
 	if err == io.EOF {
 		err = io.ErrUnexpectedEOF
 	}
-	return c.fail(err)
+	return c.lose(err)
 }
 
 // A guard ends a wait on the socket when a context ends. A nil
@@ -701,6 +716,9 @@ func (c *Conn) guardFor(ctx context.Context) *guard {
 	if c.kept != nil && c.kept.done == done {
 		return c.kept
 	}
+	if c.endsWith(done) {
+		return nil // the read will, too
+	}
 	g := &guard{poke: c.nc.SetReadDeadline, done: done}
 	g.stop = context.AfterFunc(ctx, g.fire)
 	if c.seen == done && endsQuietly(ctx) {
@@ -709,6 +727,13 @@ func (c *Conn) guardFor(ctx context.Context) *guard {
 	}
 	c.seen = done
 	return g
+}
+
+// endsWith reports whether done is that of the connection itself.
+func (c *Conn) endsWith(done <-chan struct{}) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ctx != nil && c.ctx.Done() == done
 }
 
 // dropGuard unregisters the guard that is kept. c.readMu is held.

@@ -65,9 +65,9 @@ func (s *plainSocket) write([]byte) (int, error) { return 0, nil }
 
 func (s *plainSocket) drained() bool { return false }
 
-// A pump makes reads end that their net.Conn can't end, for it knows no read deadlines.
-// It reads in a goroutine of its own, at most one buffer ahead, until
-// it is closed.
+// A pump gives deadlines to a net.Conn that has none. It reads in a goroutine of its own, at
+// most one buffer ahead, until it is closed. A write that has
+// to end can end only with the connection.
 type pump struct {
 	net.Conn
 	start sync.Once
@@ -77,6 +77,9 @@ type pump struct {
 	expired bool          // the read deadline
 	unread  []byte
 	err     error // of reading on
+
+	late      bool // the write deadline, and so the connection
+	lateTimer *time.Timer
 }
 
 const pumpBuffer = 4 << 10
@@ -125,6 +128,35 @@ func (p *pump) Read(b []byte) (int, error) {
 	p.unread = p.unread[n:]
 	p.change()
 	return n, nil
+}
+
+// SetWriteDeadline closes the connection at t, unless that is zero.
+func (p *pump) SetWriteDeadline(t time.Time) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.lateTimer != nil {
+		stopTimer(p.lateTimer)
+		p.lateTimer = nil
+	}
+	if !t.IsZero() {
+		p.lateTimer = afterFunc(time.Until(t), func() {
+			p.mu.Lock()
+			p.late = true
+			p.mu.Unlock()
+			p.Close()
+		})
+	}
+	return nil
+}
+
+func (p *pump) Write(b []byte) (int, error) {
+	n, err := p.Conn.Write(b)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err != nil && p.late {
+		err = os.ErrDeadlineExceeded
+	}
+	return n, err
 }
 
 // run reads until an error, or Close.

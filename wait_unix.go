@@ -115,7 +115,8 @@ func (s *rawSocket) write(p []byte) (int, error) {
 func (s *rawSocket) writeSome(fd uintptr) bool {
 	out := &s.out
 	for out.n < len(out.p) {
-		n, err := ignoringEINTR(syscall.Write, int(fd), out.p[out.n:])
+		// Some kernels refuse 2 GiB at a time.
+		n, err := ignoringEINTR(syscall.Write, int(fd), out.p[out.n:min(len(out.p), out.n+1<<30)])
 		if err != nil {
 			if err != syscall.EAGAIN {
 				out.err = err
@@ -128,16 +129,17 @@ func (s *rawSocket) writeSome(fd uintptr) bool {
 }
 
 func (s *rawSocket) drained() bool {
-	var p [1 << 10]byte
+	var p [4 << 10]byte
 	eof := false
 	err := s.rc.Read(func(fd uintptr) bool {
-		for {
+		for range 16 { // a peer that sends without end is not to keep us
 			n, err := ignoringEINTR(syscall.Read, int(fd), p[:])
 			if n <= 0 {
 				eof = err != syscall.EAGAIN
-				return true
+				break
 			}
 		}
+		return true
 	})
 	return eof || err != nil
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"sync"
@@ -17,6 +18,7 @@ var (
 	errMessageType  = errors.New("websocket: message type is neither MessageText nor MessageBinary")
 	errCloseSent    = fmt.Errorf("websocket: write after Close: %w", net.ErrClosed)
 	errWriteTimeout = fmt.Errorf("websocket: no progress of a write within WriteTimeout: %w", os.ErrDeadlineExceeded)
+	errBroken       = errors.New("websocket: an earlier write has failed") // becomes the end of the connection
 	errWriterOver   = errors.New("websocket: the message has ended")
 	errBrokenOff    = &protocolError{StatusInternalError, "7.4.1", "message broken off by its sender"}
 )
@@ -56,8 +58,8 @@ type writeHalf struct {
 	streamQueue queue
 
 	owed          owed
-	closeInFlight bool  // the Close was taken from owed, and has not left
-	broken        error // why nothing can be written any more
+	closeInFlight bool // the Close was taken from owed, and has not left
+	broken        bool // a write has failed, and the socket is never let go
 	afterBreak    *time.Timer
 }
 
@@ -265,8 +267,10 @@ func (c *Conn) refusal() error {
 		return c.end.Load()
 	case c.closing&closeSent != 0:
 		return errCloseSent
+	case c.broken:
+		return errBroken
 	}
-	return c.broken
+	return nil
 }
 
 // refuseQueued has those in the queues return with err. c.mu is held.
@@ -281,10 +285,7 @@ func (c *Conn) refuseQueued(err error) {
 // verdict returns err as the user gets it. If writing is broken,
 // that is the end of the connection, which is not long in coming.
 func (c *Conn) verdict(ctx context.Context, err error) error {
-	c.mu.Lock()
-	broken := err != nil && err == c.broken
-	c.mu.Unlock()
-	if !broken {
+	if err != errBroken {
 		return err
 	}
 	select {
@@ -307,7 +308,7 @@ func (c *Conn) lead(ctx context.Context, j *job) error {
 		return c.verdict(ctx, err)
 	}
 	owed := c.takeOwed(b.buf)
-	followers := c.takeFollowers(j)
+	followers := c.takeFollowers(len(*b.buf) + j.size())
 	c.mu.Unlock()
 
 	err := b.add(j)
@@ -346,40 +347,39 @@ func (c *Conn) leadFailed(ctx context.Context, b *batch, owed owedKinds, followe
 	withdrawn := err == errWithdrawn && !b.began && !isTLS
 	c.mu.Lock()
 	c.owed.kinds |= owed
-	if owed&owesClose != 0 {
-		c.closeInFlight = false
-	}
 	c.queue.prepend(followers)
+	if end := c.end.Load(); end != nil {
+		c.refuseQueued(end)
+	}
 	c.mu.Unlock()
 	switch {
 	case withdrawn:
 		c.release()
 		return context.Cause(ctx)
 	case err == errWithdrawn:
-		return c.fail(context.Cause(ctx))
+		return c.lose(context.Cause(ctx))
 	}
 	return c.verdict(ctx, c.breakOff(err))
 }
 
-// breakOff notes that a write has failed for err, and returns err. The
-// socket is not let go again. The connection is failed if it was for the time
+// breakOff notes that a write has failed for err, and returns errBroken. The connection is failed if it was for the time
 // that it took, and otherwise when the reader has looked for a Close, whose code says
 // more than an error does.
 func (c *Conn) breakOff(err error) error {
 	c.mu.Lock()
-	c.broken = err
+	c.broken = true
 	ended := c.end.Load() != nil
 	if !ended && err != errWriteTimeout {
-		c.afterBreak = afterFunc(closeAfterBreak, func() { c.fail(err) })
+		c.afterBreak = afterFunc(closeAfterBreak, func() { c.lose(err) })
 	}
 	c.mu.Unlock()
 	switch {
 	case ended:
 		c.closeSocketNow()
 	case err == errWriteTimeout:
-		c.fail(err)
+		c.lose(err)
 	}
-	return err
+	return errBroken
 }
 
 // takeOwed appends the frames that are owed to buf. c.mu is held.
@@ -409,13 +409,9 @@ func (c *Conn) owedLeft(kinds owedKinds) {
 	c.closeLeft()
 }
 
-// takeFollowers takes from the queue who may be
-// written for together with j. c.mu is held.
-func (c *Conn) takeFollowers(j *job) *waiter {
-	size := j.size()
-	if c.queue.head == nil || size > smallMessage {
-		return nil
-	}
+// takeFollowers takes from the queue who may be written for in a batch
+// that has size bytes already. c.mu is held.
+func (c *Conn) takeFollowers(size int) *waiter {
 	var followers queue
 	for w := c.queue.head; w != nil && w.small() && size+w.size() <= batchSize; w = c.queue.head {
 		size += w.size()
@@ -621,9 +617,7 @@ func (c *Conn) writeWaiting(ctx context.Context, p []byte) (n int, err error) {
 		}
 	}
 	fired := g.disarm()
-	if fired || !c.sock.direct() {
-		c.nc.SetWriteDeadline(time.Time{})
-	}
+	c.nc.SetWriteDeadline(time.Time{})
 	switch {
 	case n == len(p):
 		return n, nil
@@ -643,16 +637,21 @@ func (c *Conn) writePiece(g *guard, p []byte) (int, error) {
 	if g.fired() {
 		return 0, errWithdrawn // its deadline may have been overwritten
 	}
-	return c.nc.Write(p)
+	n, err := c.nc.Write(p)
+	if n < len(p) && err == nil {
+		err = io.ErrShortWrite
+	}
+	return n, err
 }
 
-// Flush is there for the sake of connections
-// that hold writes back.
+// Flush returns when all that was written by calls that have begun, also those of other
+// goroutines, and the answers to Pings received, are with the kernel. It
+// does not flush a MessageWriter.
 func (c *Conn) Flush(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return c.Err()
+	return c.send(ctx, job{batch: []Message{}, streamed: true})
 }
 
 // A MessageWriter writes one message in fragments (RFC 6455, section 5.4).
@@ -751,7 +750,10 @@ func (w *MessageWriter) Abort() {
 }
 
 func (w *MessageWriter) abort(err error) {
-	if w.begun {
+	w.c.mu.Lock()
+	sound := w.c.refusal() == nil
+	w.c.mu.Unlock()
+	if w.begun && sound {
 		w.c.fail(errBrokenOff)
 	}
 	w.release(err)

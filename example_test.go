@@ -1,0 +1,508 @@
+package websocket_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/tidewire/websocket"
+)
+
+// serverOf starts a server whose connections u accepts and serve serves.
+func serverOf(u websocket.Upgrader, serve func(context.Context, *websocket.Conn)) *httptest.Server {
+	return httptest.NewServer(u.Handler(func(http.ResponseWriter, *http.Request) (func(context.Context, *websocket.Conn), error) {
+		return serve, nil
+	}))
+}
+
+func echo(ctx context.Context, c *websocket.Conn) {
+	for m, err := range c.Messages(ctx) {
+		if err != nil {
+			return
+		}
+		if err := c.Write(ctx, m.Type, m.Data); err != nil {
+			return
+		}
+	}
+}
+
+// A server that sends back what it gets, in an http.HandlerFunc.
+func ExampleUpgrade() {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, err := websocket.Upgrade(w, r)
+		if err != nil {
+			return // the request has been answered
+		}
+		defer c.CloseNow()
+		ctx := context.Background() // the request's ends with this function
+		for m, err := range c.Messages(ctx) {
+			if err != nil {
+				return
+			}
+			if err := c.Write(ctx, m.Type, m.Data); err != nil {
+				return
+			}
+		}
+	}))
+	defer server.Close()
+
+	ctx := context.Background()
+	c, _, err := websocket.Dial(ctx, server.URL)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer c.CloseNow()
+	c.Write(ctx, websocket.MessageText, []byte("hello"))
+	typ, data, err := c.Read(ctx)
+	fmt.Println(typ, string(data), err)
+	// Output: text hello <nil>
+}
+
+// A client: dial, write, read, close.
+func ExampleDial() {
+	server := serverOf(websocket.Upgrader{}, echo)
+	defer server.Close()
+
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	c, _, err := websocket.Dial(ctx, server.URL) // or ws://… or wss://…
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer c.CloseNow()
+
+	for _, line := range []string{"one", "two"} {
+		if err := c.Write(ctx, websocket.MessageText, []byte(line)); err != nil {
+			fmt.Println(err)
+			return
+		}
+		_, data, err := c.Read(ctx)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Println(string(data))
+	}
+	fmt.Println(c.Close(websocket.StatusNormalClosure, ""))
+	// Output:
+	// one
+	// two
+	// <nil>
+}
+
+// A goroutine that only writes leaves reading to CloseRead, so that Pings are
+// answered and it hears of the end.
+func ExampleConn_CloseRead() {
+	server := serverOf(websocket.Upgrader{}, func(ctx context.Context, c *websocket.Conn) {
+		ctx = c.CloseRead(ctx)
+		for i := 1; ; i++ {
+			if err := c.Write(ctx, websocket.MessageText, fmt.Append(nil, "tick ", i)); err != nil {
+				return
+			}
+			select {
+			case <-time.After(10 * time.Millisecond):
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	defer server.Close()
+
+	ctx := context.Background()
+	c, _, err := websocket.Dial(ctx, server.URL)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for m, err := range c.Messages(ctx) {
+		fmt.Println(string(m.Data), err)
+		if string(m.Data) == "tick 2" {
+			c.Close(websocket.StatusGoingAway, "")
+		}
+	}
+	// Output:
+	// tick 1 <nil>
+	// tick 2 <nil>
+}
+
+// A message for many connections is framed once.
+func ExamplePreparedMessage() {
+	var mu sync.Mutex
+	clients := make(map[*websocket.Conn]bool)
+	joined := make(chan bool)
+	server := serverOf(websocket.Upgrader{}, func(ctx context.Context, c *websocket.Conn) {
+		mu.Lock()
+		clients[c] = true
+		mu.Unlock()
+		joined <- true
+		<-c.CloseRead(ctx).Done()
+		mu.Lock()
+		delete(clients, c)
+		mu.Unlock()
+	})
+	defer server.Close()
+
+	ctx := context.Background()
+	var conns []*websocket.Conn
+	for range 3 {
+		c, _, err := websocket.Dial(ctx, server.URL)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		defer c.CloseNow()
+		conns = append(conns, c)
+		<-joined
+	}
+
+	news, err := websocket.NewPreparedMessage(websocket.MessageText, []byte("news for all"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	mu.Lock()
+	for c := range clients {
+		// A client that does not read is not to keep the others waiting for long.
+		ctx, cancel := context.WithTimeout(ctx, time.Second)
+		if err := c.WritePrepared(ctx, news); err != nil {
+			c.CloseNow()
+		}
+		cancel()
+	}
+	mu.Unlock()
+
+	for _, c := range conns {
+		_, data, err := c.Read(ctx)
+		fmt.Println(string(data), err)
+	}
+	// Output:
+	// news for all <nil>
+	// news for all <nil>
+	// news for all <nil>
+}
+
+// A file goes out in fragments, and comes in as a stream.
+func ExampleMessageWriter() {
+	server := serverOf(websocket.Upgrader{ReadLimit: 1 << 30}, func(ctx context.Context, c *websocket.Conn) {
+		_, r, err := c.NextReader(ctx)
+		if err != nil {
+			return
+		}
+		n, err := io.Copy(io.Discard, r)
+		c.Write(ctx, websocket.MessageText, fmt.Append(nil, n, " bytes, ", err))
+		c.Close(websocket.StatusNormalClosure, "")
+	})
+	defer server.Close()
+
+	ctx := context.Background()
+	c, _, err := websocket.Dial(ctx, server.URL)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer c.CloseNow()
+
+	var file io.Reader = strings.NewReader(strings.Repeat("0123456789", 10_000)) // or an *os.File
+	w, err := c.NextWriter(ctx, websocket.MessageBinary)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	if _, err := io.Copy(w, file); err != nil {
+		w.Abort() // half a file must not look like a whole one
+		return
+	}
+	if err := w.Close(); err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, data, err := c.Read(ctx)
+	fmt.Println(string(data), err)
+	// Output: 100000 bytes, <nil> <nil>
+}
+
+// A reader that was cut short goes on under another context.
+func ExampleMessageReader() {
+	more := make(chan bool)
+	server := serverOf(websocket.Upgrader{}, func(ctx context.Context, c *websocket.Conn) {
+		w, err := c.NextWriter(ctx, websocket.MessageText)
+		if err != nil {
+			return
+		}
+		io.WriteString(w, strings.Repeat("a", 16<<10+1)) // the first fragment leaves
+		<-more
+		io.WriteString(w, "b")
+		w.Close()
+		<-c.CloseRead(ctx).Done()
+	})
+	defer server.Close()
+
+	ctx := context.Background()
+	c, _, err := websocket.Dial(ctx, server.URL)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer c.CloseNow()
+
+	short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+	defer cancel()
+	_, r, err := c.NextReader(short)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	begin, err := io.ReadAll(r)
+	fmt.Println(len(begin), err)
+	close(more)
+	r.SetContext(ctx)
+	end, err := io.ReadAll(r)
+	fmt.Println(len(end), err)
+	// Output:
+	// 16384 context deadline exceeded
+	// 2 <nil>
+}
+
+// http.Server.Shutdown knows nothing of connections that were upgraded. The server keeps
+// them, and closes them with a code that tells clients to come back.
+func ExampleConn_Close_shutdown() {
+	var mu sync.Mutex
+	conns := make(map[*websocket.Conn]bool)
+	served := make(chan bool)
+	server := serverOf(websocket.Upgrader{}, func(ctx context.Context, c *websocket.Conn) {
+		mu.Lock()
+		conns[c] = true
+		mu.Unlock()
+		served <- true
+		echo(ctx, c)
+		mu.Lock()
+		delete(conns, c)
+		mu.Unlock()
+	})
+	shutdown := func() {
+		server.Config.Shutdown(context.Background()) // no new ones
+		mu.Lock()
+		defer mu.Unlock()
+		var wg sync.WaitGroup
+		for c := range conns {
+			wg.Go(func() { c.Close(websocket.StatusGoingAway, "restart") })
+		}
+		wg.Wait() // CloseTimeout at the most
+	}
+
+	ctx := context.Background()
+	c, _, err := websocket.Dial(ctx, server.URL)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	<-served
+	go shutdown()
+	_, _, err = c.Read(ctx)
+	fmt.Println(err)
+	<-c.Done()
+	server.Close()
+	// Output: websocket: closed by the peer with 1001 (going away): "restart"
+}
+
+// A peer that is gone without a word is noticed after PingInterval and PingTimeout.
+func ExampleDialer_keepalive() {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		websocket.Upgrade(w, r) // and never reads: no Pong will come
+	})}
+	go server.Serve(listener)
+	defer server.Close()
+
+	d := websocket.Dialer{PingInterval: 20 * time.Millisecond, PingTimeout: 20 * time.Millisecond}
+	ctx := context.Background()
+	c, _, err := d.Dial(ctx, "ws://"+listener.Addr().String())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, _, err = c.Read(ctx)
+	fmt.Println(err)
+	fmt.Println(errors.Is(err, os.ErrDeadlineExceeded))
+	// Output:
+	// websocket: connection lost: nothing received within PingTimeout of a Ping: i/o timeout
+	// true
+}
+
+// The time that a Ping takes, which needs a read in progress.
+func ExampleConn_Ping() {
+	server := serverOf(websocket.Upgrader{}, echo)
+	defer server.Close()
+
+	ctx := context.Background()
+	c, _, err := websocket.Dial(ctx, server.URL)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer c.CloseNow()
+	ctx = c.CloseRead(ctx)
+	rtt, err := c.Ping(ctx)
+	fmt.Println(rtt > 0, err)
+	// Output: true <nil>
+}
+
+// A message beyond the ReadLimit ends the connection before it is read.
+func ExampleUpgrader_limits() {
+	server := serverOf(websocket.Upgrader{ReadLimit: 1000}, echo)
+	defer server.Close()
+
+	ctx := context.Background()
+	c, _, err := websocket.Dial(ctx, server.URL)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	c.Write(ctx, websocket.MessageBinary, make([]byte, 1001))
+	_, _, err = c.Read(ctx)
+	fmt.Println(websocket.CloseStatus(err) == websocket.StatusMessageTooBig)
+	// Output: true
+}
+
+// Pages of other origins connect if they are listed.
+func ExampleUpgrader_origins() {
+	server := serverOf(websocket.Upgrader{Origins: []string{"https://app.example.com"}}, echo)
+	defer server.Close()
+
+	for _, origin := range []string{"https://app.example.com", "https://evil.example"} {
+		d := websocket.Dialer{Header: http.Header{"Origin": {origin}}}
+		c, _, err := d.Dial(context.Background(), server.URL)
+		if refused, ok := errors.AsType[*websocket.HandshakeError](err); ok {
+			fmt.Println(origin, refused.StatusCode)
+			continue
+		}
+		fmt.Println(origin, err)
+		c.CloseNow()
+	}
+	// Output:
+	// https://app.example.com <nil>
+	// https://evil.example 403
+}
+
+// The Accept hook authenticates and adds to the response.
+func ExampleHandshakeError() {
+	u := websocket.Upgrader{Accept: func(r *http.Request, h http.Header) error {
+		if r.Header.Get("Authorization") != "Bearer secret" {
+			return &websocket.HandshakeError{
+				StatusCode: http.StatusUnauthorized,
+				Header:     http.Header{"Www-Authenticate": {"Bearer"}},
+				Err:        errors.New("no token"),
+			}
+		}
+		h.Set("X-Served-By", "example")
+		return nil
+	}}
+	server := serverOf(u, echo)
+	defer server.Close()
+
+	_, _, err := websocket.Dial(context.Background(), server.URL)
+	if refused, ok := errors.AsType[*websocket.HandshakeError](err); ok {
+		fmt.Println(refused.StatusCode, refused.Header.Get("WWW-Authenticate"))
+	}
+	d := websocket.Dialer{Header: http.Header{"Authorization": {"Bearer secret"}}}
+	c, resp, err := d.Dial(context.Background(), server.URL)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer c.CloseNow()
+	fmt.Println(resp.Header.Get("X-Served-By"))
+	// Output:
+	// 401 Bearer
+	// example
+}
+
+// Client and server agree on a subprotocol.
+func ExampleConn_Subprotocol() {
+	server := serverOf(websocket.Upgrader{Subprotocols: []string{"chat.v2", "chat.v1"}}, echo)
+	defer server.Close()
+
+	d := websocket.Dialer{Subprotocols: []string{"chat.v1", "chat.v0"}}
+	c, _, err := d.Dial(context.Background(), server.URL)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer c.CloseNow()
+	fmt.Println(c.Subprotocol())
+	// Output: chat.v1
+}
+
+// How a connection ended.
+func ExampleCloseError() {
+	server := serverOf(websocket.Upgrader{}, func(ctx context.Context, c *websocket.Conn) {
+		c.Close(4001, "go elsewhere")
+	})
+	defer server.Close()
+
+	ctx := context.Background()
+	c, _, err := websocket.Dial(ctx, server.URL)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, _, err = c.Read(ctx)
+	if end, ok := errors.AsType[*websocket.CloseError](err); ok {
+		fmt.Println(int(end.Code), end.Reason, end.Local)
+	}
+	fmt.Println(errors.Is(err, net.ErrClosed), c.Err() == err)
+	// Output:
+	// 4001 go elsewhere false
+	// false true
+}
+
+func ExampleStatusCode() {
+	fmt.Println(websocket.StatusGoingAway, "is", int(websocket.StatusGoingAway))
+	// Output: going away is 1001
+}
+
+func ExampleMessageType() {
+	fmt.Println(websocket.MessageText, "or", websocket.MessageBinary)
+	// Output: text or binary
+}
+
+// Several messages in one system call.
+func ExampleMessage() {
+	server := serverOf(websocket.Upgrader{}, func(ctx context.Context, c *websocket.Conn) {
+		c.WriteBatch(ctx,
+			websocket.Message{Type: websocket.MessageText, Data: []byte("header")},
+			websocket.Message{Type: websocket.MessageBinary, Data: []byte{1, 2, 3}},
+		)
+		<-c.CloseRead(ctx).Done()
+	})
+	defer server.Close()
+
+	ctx := context.Background()
+	c, _, err := websocket.Dial(ctx, server.URL)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer c.CloseNow()
+	for range 2 {
+		typ, data, err := c.Read(ctx)
+		fmt.Println(typ, data, err)
+	}
+	// Output:
+	// text [104 101 97 100 101 114] <nil>
+	// binary [1 2 3] <nil>
+}
