@@ -23,7 +23,7 @@ func serverOf(u websocket.Upgrader, serve func(context.Context, *websocket.Conn)
 	}))
 }
 
-func echo(ctx context.Context, c *websocket.Conn) {
+func echoAll(ctx context.Context, c *websocket.Conn) {
 	for m, err := range c.Messages(ctx) {
 		if err != nil {
 			return
@@ -69,7 +69,7 @@ func ExampleUpgrade() {
 
 // A client: dial, write, read, close.
 func ExampleDial() {
-	server := serverOf(websocket.Upgrader{}, echo)
+	server := serverOf(websocket.Upgrader{}, echoAll)
 	defer server.Close()
 
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
@@ -284,7 +284,7 @@ func ExampleConn_Close_shutdown() {
 		conns[c] = true
 		mu.Unlock()
 		served <- true
-		echo(ctx, c)
+		echoAll(ctx, c)
 		mu.Lock()
 		delete(conns, c)
 		mu.Unlock()
@@ -345,7 +345,7 @@ func ExampleDialer_keepalive() {
 
 // The time that a Ping takes, which needs a read in progress.
 func ExampleConn_Ping() {
-	server := serverOf(websocket.Upgrader{}, echo)
+	server := serverOf(websocket.Upgrader{}, echoAll)
 	defer server.Close()
 
 	ctx := context.Background()
@@ -363,7 +363,7 @@ func ExampleConn_Ping() {
 
 // A message beyond the ReadLimit ends the connection before it is read.
 func ExampleUpgrader_limits() {
-	server := serverOf(websocket.Upgrader{ReadLimit: 1000}, echo)
+	server := serverOf(websocket.Upgrader{ReadLimit: 1000}, echoAll)
 	defer server.Close()
 
 	ctx := context.Background()
@@ -380,7 +380,7 @@ func ExampleUpgrader_limits() {
 
 // Pages of other origins connect if they are listed.
 func ExampleUpgrader_origins() {
-	server := serverOf(websocket.Upgrader{Origins: []string{"https://app.example.com"}}, echo)
+	server := serverOf(websocket.Upgrader{Origins: []string{"https://app.example.com"}}, echoAll)
 	defer server.Close()
 
 	for _, origin := range []string{"https://app.example.com", "https://evil.example"} {
@@ -411,7 +411,7 @@ func ExampleHandshakeError() {
 		h.Set("X-Served-By", "example")
 		return nil
 	}}
-	server := serverOf(u, echo)
+	server := serverOf(u, echoAll)
 	defer server.Close()
 
 	_, _, err := websocket.Dial(context.Background(), server.URL)
@@ -433,7 +433,7 @@ func ExampleHandshakeError() {
 
 // Client and server agree on a subprotocol.
 func ExampleConn_Subprotocol() {
-	server := serverOf(websocket.Upgrader{Subprotocols: []string{"chat.v2", "chat.v1"}}, echo)
+	server := serverOf(websocket.Upgrader{Subprotocols: []string{"chat.v2", "chat.v1"}}, echoAll)
 	defer server.Close()
 
 	d := websocket.Dialer{Subprotocols: []string{"chat.v1", "chat.v0"}}

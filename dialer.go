@@ -1,0 +1,453 @@
+package websocket
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A Dialer opens connections to servers (RFC 6455, section 4.1).
+//
+// It holds no state: it may be used by any number of goroutines, and copied to
+// change a field for one connection. The zero value has safe limits.
+type Dialer struct {
+	// Subprotocols are offered to the server, the preferred one
+	// first. Default: none.
+	Subprotocols []string
+
+	// ReadLimit is how many bytes a received message may have. A
+	// connection with a longer one is failed with StatusMessageTooBig.
+	// Default: 1 MiB. Negative: no limit.
+	ReadLimit int64
+
+	// PingInterval is the time without a received byte after which
+	// the peer is sent a Ping. Default: 30 s. Negative: never.
+	PingInterval time.Duration
+
+	// PingTimeout is the time without a received byte after such
+	// a Ping, spent reading, after which the connection is failed.
+	// Default: 30 s.
+	PingTimeout time.Duration
+
+	// CloseTimeout limits the closing handshake. Default: 5 s.
+	CloseTimeout time.Duration
+
+	// WriteTimeout is how long a write may make no progress before
+	// the connection is failed. Default: 30 s. Negative: no limit.
+	WriteTimeout time.Duration
+
+	// HandshakeTimeout limits everything from the look-up of the host to
+	// the response, besides the context. Default: 10 s. Negative: no limit.
+	HandshakeTimeout time.Duration
+
+	// Header is added to the request. A Host, Authorization or Cookie
+	// replaces what the URL and Jar would give; Origin and User-Agent are not
+	// sent otherwise. The handshake's own fields must not be in it: Upgrade,
+	// Connection, Sec-WebSocket-*, Content-Length and Transfer-Encoding.
+	// Default: none.
+	Header http.Header
+
+	// TLSConfig is for wss and https. It is cloned, with http/1.1 as the one
+	// protocol to negotiate, and the URL's host for the ServerName if that is
+	// empty. Default: the zero configuration.
+	TLSConfig *tls.Config
+
+	// DialContext makes the network connection. It must return when its context
+	// ends. Default: that of the zero [net.Dialer].
+	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
+
+	// Jar has the cookies for the request, and gets those of the response,
+	// for an http or https URL. If Header has a Cookie, only that
+	// is sent. Default: none.
+	Jar http.CookieJar
+}
+
+// Limits on what a server may answer.
+const (
+	maxResponseHead  = 64 << 10 // bytes of status line and header
+	maxResponseLines = 100      // of them
+	maxInformational = 5        // 1xx responses before the one that counts
+	maxResponseBody  = 4 << 10  // bytes of a refusal to be kept
+	bodyTimeout      = time.Second
+)
+
+var (
+	errResponseHead  = errors.New("the header of the response is too large")
+	errInformational = errors.New("too many 1xx responses")
+)
+
+// Dial opens a connection with the zero [Dialer].
+func Dial(ctx context.Context, url string) (*Conn, *http.Response, error) {
+	return new(Dialer).Dial(ctx, url)
+}
+
+// Dial opens a connection to the server at url, whose scheme is ws or
+// wss, or http or https, which mean the same. A fragment is not sent, a user name and
+// password are sent as Basic Authorization. Redirects are not followed.
+//
+// ctx, together with HandshakeTimeout, limits the time that Dial takes; its
+// cause is the error then. It does not matter to the connection afterwards.
+//
+// A server that answers otherwise than by completing the handshake gives a
+// [*HandshakeError]. The response is returned with it, if there was one, and on
+// success. Its Body is what [HandshakeError] keeps of it, in memory: there is
+// nothing to close.
+func (d *Dialer) Dial(ctx context.Context, url string) (*Conn, *http.Response, error) {
+	req, err := d.newRequest(url)
+	if err != nil {
+		return nil, nil, err
+	}
+	ctx, cancel := d.withTimeout(ctx)
+	defer cancel()
+	dial := d.DialContext
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	nc, err := dial(ctx, "tcp", dialAddress(req.URL))
+	if err != nil {
+		return nil, nil, dialError(ctx, err)
+	}
+	return d.handshake(ctx, nc, req)
+}
+
+// DialConn is like [Dialer.Dial], but uses nc as the network connection, over which it
+// does a TLS handshake if the scheme is wss or https. It closes nc if it fails.
+func (d *Dialer) DialConn(ctx context.Context, nc net.Conn, url string) (*Conn, *http.Response, error) {
+	req, err := d.newRequest(url)
+	if err != nil {
+		nc.Close()
+		return nil, nil, err
+	}
+	ctx, cancel := d.withTimeout(ctx)
+	defer cancel()
+	return d.handshake(ctx, nc, req)
+}
+
+// withTimeout returns a context that ends with ctx,
+// or when the handshake takes too long.
+func (d *Dialer) withTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
+	timeout := handshakeTimeout(d.HandshakeTimeout)
+	if timeout < 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeoutCause(ctx, timeout,
+		fmt.Errorf("websocket: opening handshake not complete within %v: %w", timeout, context.DeadlineExceeded))
+}
+
+// dialError returns err as the user gets it: the server's answer, or the cause of ctx if
+// that has ended. A net.Dialer watches the deadline of ctx too, and may be the first to see it.
+func dialError(ctx context.Context, err error) error {
+	if _, ok := err.(*HandshakeError); ok {
+		return err
+	}
+	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
+		<-ctx.Done()
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return fmt.Errorf("websocket: %w", err)
+}
+
+// newRequest returns the request that is the opening handshake.
+func (d *Dialer) newRequest(rawURL string) (*http.Request, error) {
+	u, err := parseURL(rawURL)
+	if err != nil {
+		return nil, fmt.Errorf("websocket: %w", err)
+	}
+	if err := checkSubprotocols(d.Subprotocols); err != nil {
+		return nil, fmt.Errorf("websocket: Dialer.Subprotocols: %w", err)
+	}
+	req := &http.Request{
+		Method:     http.MethodGet,
+		URL:        u,
+		Proto:      "HTTP/1.1",
+		ProtoMajor: 1,
+		ProtoMinor: 1,
+		Header:     d.header(u),
+		Host:       hostField(u),
+	}
+	if err := checkHeader(req.Header); err != nil {
+		return nil, fmt.Errorf("websocket: Dialer.Header: %w", err)
+	}
+	if host, ok := req.Header["Host"]; ok {
+		if len(host) != 1 || !validAuthority(host[0]) {
+			return nil, fmt.Errorf("websocket: Dialer.Header: invalid Host %q", host)
+		}
+		req.Host = host[0]
+		delete(req.Header, "Host")
+	}
+	d.addHandshake(req.Header)
+	return req, nil
+}
+
+// parseURL parses the URL of a server, in the form in which net/http knows it.
+//
+// "Fragment identifiers are meaningless in the context of WebSocket URIs
+// and MUST NOT be used on these URIs." (section 3)
+func parseURL(rawURL string) (*url.URL, error) {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		// The text of err has the URL, and that may have a password.
+		return nil, fmt.Errorf("invalid URL: %w", err.(*url.Error).Err)
+	}
+	switch u.Scheme {
+	case "ws":
+		u.Scheme = "http"
+	case "wss":
+		u.Scheme = "https"
+	case "http", "https":
+	default:
+		return nil, fmt.Errorf("scheme %q is not ws, wss, http or https", u.Scheme)
+	}
+	if !validAuthority(hostField(u)) || u.Hostname() == "" {
+		return nil, fmt.Errorf("invalid host %q of the URL", u.Host)
+	}
+	u.Fragment, u.RawFragment = "", ""
+	u.RawQuery = escapeQuery(u.RawQuery)
+	return u, nil
+}
+
+// escapeQuery percent-encodes what may not be in the query of a
+// request, and leaves the rest as it is.
+func escapeQuery(query string) string {
+	var b strings.Builder
+	for i := range len(query) {
+		if c := query[i]; c <= ' ' || c >= 0x7f {
+			fmt.Fprintf(&b, "%%%02X", c)
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
+
+// validAuthority reports whether s may be in a Host header field.
+func validAuthority(s string) bool {
+	host, _, ok := splitHostPort(s)
+	return ok && host != ""
+}
+
+// hostField returns the Host header field for u: without the zone of an IPv6
+// address, which means nothing to others (RFC 6874, section 1).
+//
+// "The request MUST contain a |Host| header field whose value contains
+// /host/ plus optionally ":" followed by /port/ (when not using the default
+// port)." (section 4.1)
+func hostField(u *url.URL) string {
+	host := withoutZone(u.Hostname())
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	if port := u.Port(); port != "" && port != defaultPort(u.Scheme) {
+		host += ":" + port
+	}
+	return host
+}
+
+// withoutZone cuts the zone off an IPv6 address.
+func withoutZone(host string) string {
+	if address, _, ok := strings.Cut(host, "%"); ok && strings.Contains(address, ":") {
+		return address
+	}
+	return host
+}
+
+// dialAddress returns the address that u is to be found at.
+func dialAddress(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = defaultPort(u.Scheme)
+	}
+	return net.JoinHostPort(u.Hostname(), port)
+}
+
+// header returns d.Header, and what goes with the URL. If d.Header has
+// an Authorization or a Cookie, even an empty list of them, that is all there is.
+func (d *Dialer) header(u *url.URL) http.Header {
+	h := make(http.Header)
+	for name, values := range d.Header {
+		name = http.CanonicalHeaderKey(name)
+		h[name] = append(h[name], values...)
+	}
+	req := http.Request{Header: h}
+	if _, ok := h["Authorization"]; !ok && u.User != nil {
+		password, _ := u.User.Password()
+		req.SetBasicAuth(u.User.Username(), password)
+	}
+	if _, ok := h["Cookie"]; !ok && d.Jar != nil {
+		for _, c := range d.Jar.Cookies(u) {
+			req.AddCookie(c)
+		}
+	}
+	return h
+}
+
+// addHandshake adds to h the header fields that make it an opening handshake.
+//
+// "The value of this header field MUST be a nonce consisting of a randomly
+// selected 16-byte value that has been base64-encoded [...]. The nonce MUST
+// be selected randomly for each connection." (section 4.1)
+func (d *Dialer) addHandshake(h http.Header) {
+	var nonce [16]byte
+	rand.Read(nonce[:])
+	h["Upgrade"] = []string{"websocket"}
+	h["Connection"] = []string{"Upgrade"}
+	h["Sec-Websocket-Key"] = []string{base64.StdEncoding.EncodeToString(nonce[:])}
+	h["Sec-Websocket-Version"] = []string{webSocketVersion}
+	if len(d.Subprotocols) > 0 {
+		h["Sec-Websocket-Protocol"] = []string{strings.Join(d.Subprotocols, ", ")}
+	}
+}
+
+// appendRequest appends req as it goes over the wire.
+func appendRequest(b []byte, req *http.Request) []byte {
+	b = append(append(append(b, "GET "...), req.URL.RequestURI()...), " HTTP/1.1\r\n"...)
+	b = appendField(b, "Host", req.Host)
+	for _, name := range slices.Sorted(maps.Keys(req.Header)) {
+		for _, value := range req.Header[name] {
+			b = appendField(b, strings.Replace(name, "Sec-Websocket-", "Sec-WebSocket-", 1), value)
+		}
+	}
+	return append(b, "\r\n"...)
+}
+
+// handshake does the opening handshake over nc, which it closes if it fails.
+func (d *Dialer) handshake(ctx context.Context, nc net.Conn, req *http.Request) (*Conn, *http.Response, error) {
+	// To close the connection is what ends every wait on it.
+	stop := context.AfterFunc(ctx, func() { nc.Close() })
+	c, resp, err := d.converse(ctx, nc, req)
+	if !stop() && err == nil {
+		c.CloseNow()
+		resp, err = nil, context.Cause(ctx)
+	}
+	if err != nil {
+		nc.Close()
+		return nil, resp, dialError(ctx, err)
+	}
+	return c, resp, nil
+}
+
+// converse sends the request and reads the response.
+func (d *Dialer) converse(ctx context.Context, nc net.Conn, req *http.Request) (*Conn, *http.Response, error) {
+	nc, state, err := d.secure(ctx, nc, req.URL)
+	if err != nil {
+		return nil, nil, err
+	}
+	if _, err := nc.Write(appendRequest(nil, req)); err != nil {
+		return nil, nil, err
+	}
+	br := bufio.NewReader(nc)
+	resp, err := readResponse(br, req)
+	if err != nil {
+		return nil, nil, err
+	}
+	resp.TLS = state
+	if d.Jar != nil {
+		if cookies := resp.Cookies(); len(cookies) > 0 {
+			d.Jar.SetCookies(req.URL, cookies)
+		}
+	}
+	subprotocol, err := checkResponse(resp, req.Header.Get("Sec-Websocket-Key"), d.Subprotocols)
+	if err != nil {
+		nc.SetReadDeadline(time.Now().Add(bodyTimeout))
+		return nil, resp, responseError(resp, err)
+	}
+	if err := nc.SetDeadline(time.Time{}); err != nil {
+		return nil, nil, err
+	}
+	unread, _ := br.Peek(br.Buffered()) // which cannot fail
+	cfg := connDefaults(d.ReadLimit, d.PingInterval, d.PingTimeout, d.CloseTimeout, d.WriteTimeout)
+	cfg.side, cfg.subprotocol = clientSide, subprotocol
+	return newConn(nc, unread, cfg), resp, nil
+}
+
+// secure does the TLS handshake, if u asks for one.
+func (d *Dialer) secure(ctx context.Context, nc net.Conn, u *url.URL) (net.Conn, *tls.ConnectionState, error) {
+	if u.Scheme != "https" {
+		return nc, nil, nil
+	}
+	cfg := d.TLSConfig.Clone()
+	if cfg == nil {
+		cfg = new(tls.Config)
+	}
+	if cfg.ServerName == "" {
+		cfg.ServerName = withoutZone(u.Hostname())
+	}
+	// A server that may choose h2 chooses it, and there is no Upgrade then.
+	cfg.NextProtos = []string{"http/1.1"}
+	tc := tls.Client(nc, cfg)
+	if err := tc.HandshakeContext(ctx); err != nil {
+		return nil, nil, err
+	}
+	state := tc.ConnectionState()
+	return tc, &state, nil
+}
+
+// readResponse reads the first response that is not an interim one. What br
+// has behind its header is the content or the first frames.
+func readResponse(br *bufio.Reader, req *http.Request) (*http.Response, error) {
+	for range maxInformational + 1 {
+		head, err := readHead(br)
+		if err != nil {
+			return nil, err
+		}
+		// http.ReadResponse reads no further than the head,
+		// and the content, if there is some, when it is asked for.
+		resp, err := http.ReadResponse(bufio.NewReader(io.MultiReader(bytes.NewReader(head), br)), req)
+		if err != nil {
+			return nil, &HandshakeError{Err: err}
+		}
+		if resp.StatusCode < 100 || resp.StatusCode > 199 || resp.StatusCode == http.StatusSwitchingProtocols {
+			return resp, nil
+		}
+	}
+	return nil, &HandshakeError{Err: errInformational}
+}
+
+// readHead reads the status line and the header of
+// a response, and the empty line that ends them.
+func readHead(br *bufio.Reader) ([]byte, error) {
+	var head []byte
+	for range maxResponseLines + 2 {
+		line := len(head)
+		for more := true; more; {
+			part, err := br.ReadSlice('\n')
+			head = append(head, part...)
+			more = err == bufio.ErrBufferFull
+			switch {
+			case len(head) > maxResponseHead:
+				return nil, &HandshakeError{Err: errResponseHead}
+			case err == io.EOF:
+				return nil, io.ErrUnexpectedEOF
+			case err != nil && !more:
+				return nil, err
+			}
+		}
+		if empty := string(head[line:]); line > 0 && (empty == "\r\n" || empty == "\n") {
+			return head, nil
+		}
+	}
+	return nil, &HandshakeError{Err: errResponseHead}
+}
+
+// responseError returns the error for a response that failed a check,
+// and leaves in the response what it holds of the content.
+func responseError(resp *http.Response, failed error) *HandshakeError {
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxResponseBody)) // as much as comes in time
+	resp.Body = io.NopCloser(bytes.NewReader(body))
+	return &HandshakeError{StatusCode: resp.StatusCode, Header: resp.Header, Body: body, Err: failed}
+}

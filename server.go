@@ -1,0 +1,324 @@
+package websocket
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"slices"
+	"time"
+)
+
+// An Upgrader answers the opening handshakes of clients (RFC 6455, section 4.2).
+//
+// It holds no state: it may be used by any number of goroutines, and copied to
+// change a field for one request. The zero value lets pages of the server's own
+// origin connect, and has safe limits.
+type Upgrader struct {
+	// Subprotocols are those that the server speaks, the one it
+	// likes best first. A client that offers none of them is connected
+	// without one. Default: none.
+	Subprotocols []string
+
+	// ReadLimit is how many bytes a received message may have. A
+	// connection with a longer one is failed with StatusMessageTooBig.
+	// Default: 1 MiB. Negative: no limit.
+	ReadLimit int64
+
+	// PingInterval is the time without a received byte after which
+	// the peer is sent a Ping. Default: 30 s. Negative: never.
+	PingInterval time.Duration
+
+	// PingTimeout is the time without a received byte after such
+	// a Ping, spent reading, after which the connection is failed.
+	// Default: 30 s.
+	PingTimeout time.Duration
+
+	// CloseTimeout limits the closing handshake. Default: 5 s.
+	CloseTimeout time.Duration
+
+	// WriteTimeout is how long a write may make no progress before
+	// the connection is failed. Default: 30 s. Negative: no limit.
+	WriteTimeout time.Duration
+
+	// HandshakeTimeout limits the writing of the response. For
+	// the reading of the request see [http.Server].
+	// Default: 10 s. Negative: no limit.
+	HandshakeTimeout time.Duration
+
+	// Origins are the origins (RFC 6454), besides the server's own, whose
+	// pages may connect. Each is one of
+	//
+	//	"example.com"           the host, with https, and also with http if
+	//	"example.com:8443"      the request did not come over TLS
+	//	"*.example.com"         its subdomains of one label more
+	//	"https://example.com"   the scheme, host and port
+	//	"capacitor://localhost" of whatever scheme
+	//	"null"                  pages without an origin, such as local files
+	//	"*"                     any page in the world
+	//
+	// and a port that is missing is the default of the origin's scheme.
+	//
+	// An origin is the server's own if its host and port are those of the
+	// request's Host header field and its scheme is https, or http if the
+	// request did not come over TLS. TLS may thus end at a proxy, as
+	// long as that forwards the Host header field. X-Forwarded-Host and
+	// the like, which anybody can send, are ignored. Requests without
+	// an Origin, which do not come from browsers, pass, and those with
+	// several never do.
+	Origins []string
+
+	// CheckOrigin, if it is not nil, decides in place of all that
+	// whether the request may come from where it does.
+	CheckOrigin func(*http.Request) bool
+
+	// Accept, if it is not nil, is called for a handshake without a fault,
+	// before the response is sent. It may authenticate the client, and
+	// set fields of the response's header, which is that of the
+	// ResponseWriter. An error refuses the handshake: a [*HandshakeError]
+	// with the status, header fields and body that it has, any other with
+	// a 403 that does not tell the client why.
+	Accept func(*http.Request, http.Header) error
+}
+
+const defaultHandshakeTimeout = 10 * time.Second
+
+// Upgrade completes the opening handshake with the zero [Upgrader].
+func Upgrade(w http.ResponseWriter, r *http.Request) (*Conn, error) {
+	return new(Upgrader).Upgrade(w, r)
+}
+
+// Upgrade checks that r is the opening handshake of a client (RFC 6455, section
+// 4.2.1), completes it (RFC 6455, section 4.2.2), and returns the connection. The
+// response has the header fields of w.Header, and is one Write.
+//
+// A handshake that is refused is answered on w, and the error is a
+// [*HandshakeError] with that answer: there is nothing left to do but to return.
+//
+// w may be wrapped, if it is a [http.Hijacker] or has an Unwrap method, as for
+// [http.ResponseController]. The connection keeps nothing of w and r, and does not
+// end with the request's context: for the least memory return from the handler,
+// and serve the connection on a goroutine of its own, as [Upgrader.Handler] does.
+func (u *Upgrader) Upgrade(w http.ResponseWriter, r *http.Request) (*Conn, error) {
+	subprotocol, refused := u.check(r, w.Header())
+	if refused != nil {
+		answer(w, refused)
+		return nil, refused
+	}
+	nc, buffered, err := http.NewResponseController(w).Hijack()
+	switch {
+	case errors.Is(err, http.ErrHijacked):
+		return nil, fmt.Errorf("websocket: %w", err) // by somebody who will answer
+	case err != nil:
+		refused = misuse(fmt.Errorf("the connection cannot be taken over from a %T, which needs a Hijack or an Unwrap method: %w", w, err))
+		answer(w, refused)
+		return nil, refused
+	}
+	c, err := u.switchProtocols(nc, buffered, subprotocol, r.Header["Sec-Websocket-Key"][0], w.Header())
+	if err != nil {
+		nc.Close()
+		return nil, fmt.Errorf("websocket: sending the response: %w", err)
+	}
+	return c, nil
+}
+
+// check does everything that can fail before the connection is taken over. It
+// returns the subprotocol, or how the request is to be answered.
+func (u *Upgrader) check(r *http.Request, h http.Header) (subprotocol string, refused *HandshakeError) {
+	if err := checkSubprotocols(u.Subprotocols); err != nil {
+		return "", misuse(fmt.Errorf("Upgrader.Subprotocols: %w", err))
+	}
+	if refused := checkRequest(r); refused != nil {
+		return "", refused
+	}
+	subprotocol, refused = chooseSubprotocol(r.Header["Sec-Websocket-Protocol"], u.Subprotocols)
+	if refused != nil {
+		return "", refused
+	}
+	if refused := u.checkOrigin(r); refused != nil {
+		return "", refused
+	}
+	if u.Accept != nil {
+		if err := u.Accept(r, h); err != nil {
+			return "", refusalFor(err)
+		}
+	}
+	if err := checkHeader(h); err != nil {
+		return "", misuse(fmt.Errorf("the header of the ResponseWriter: %w", err))
+	}
+	return subprotocol, nil
+}
+
+func (u *Upgrader) checkOrigin(r *http.Request) *HandshakeError {
+	if u.CheckOrigin == nil {
+		return checkOrigin(r, u.Origins)
+	}
+	if !u.CheckOrigin(r) {
+		return refusal(http.StatusForbidden, fmt.Errorf("the origin %q is refused", r.Header.Get("Origin")), nil)
+	}
+	return nil
+}
+
+// refusalFor returns how a handshake is answered that a user's function
+// has refused with err.
+func refusalFor(err error) *HandshakeError {
+	refused, ok := errors.AsType[*HandshakeError](err)
+	if !ok {
+		return &HandshakeError{StatusCode: http.StatusForbidden, Err: err}
+	}
+	if refused.StatusCode < 200 || refused.StatusCode > 999 {
+		final := *refused
+		final.StatusCode = http.StatusForbidden
+		return &final
+	}
+	return refused
+}
+
+// answer sends the refusal of a handshake.
+func answer(w http.ResponseWriter, refused *HandshakeError) {
+	h := w.Header()
+	for name := range h {
+		if isHandshakeField(name) {
+			delete(h, name)
+		}
+	}
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	h.Set("X-Content-Type-Options", "nosniff")
+	for name, values := range refused.Header {
+		h[http.CanonicalHeaderKey(name)] = slices.Clone(values)
+	}
+	body := refused.Body
+	if body == nil {
+		body = []byte(statusLine(refused.StatusCode) + "\n")
+	}
+	w.WriteHeader(refused.StatusCode)
+	w.Write(body)
+}
+
+// switchProtocols sends the response on the connection that was taken over,
+// and makes it a Conn.
+func (u *Upgrader) switchProtocols(nc net.Conn, buffered *bufio.ReadWriter, subprotocol, key string, h http.Header) (*Conn, error) {
+	// What net/http has for writing is empty, and of no further use.
+	response := appendResponse(buffered.AvailableBuffer(), key, subprotocol, h)
+	if timeout := handshakeTimeout(u.HandshakeTimeout); timeout > 0 {
+		nc.SetWriteDeadline(time.Now().Add(timeout))
+	}
+	if _, err := nc.Write(response); err != nil {
+		return nil, err
+	}
+	// Those of the http.Server too: they are not meant for us.
+	if err := nc.SetDeadline(time.Time{}); err != nil {
+		return nil, err
+	}
+	unread, _ := buffered.Peek(buffered.Reader.Buffered()) // which cannot fail
+	cfg := connDefaults(u.ReadLimit, u.PingInterval, u.PingTimeout, u.CloseTimeout, u.WriteTimeout)
+	cfg.side, cfg.subprotocol = serverSide, subprotocol
+	return newConn(nc, unread, cfg), nil
+}
+
+// handshakeTimeout returns how long a handshake may take
+// with the given HandshakeTimeout; negative for ever.
+func handshakeTimeout(d time.Duration) time.Duration {
+	if d == 0 {
+		return defaultHandshakeTimeout
+	}
+	return d
+}
+
+// Handler returns an [http.Handler] that upgrades each request, and has the
+// connection served in a goroutine of its own. The request's goroutine, with all the
+// memory that net/http needs for it, is given back meanwhile.
+//
+// accept is called first, with every request, and returns the function that is to
+// serve the connection. If it returns an error, the request is refused as it would
+// be for an error of [Upgrader.Accept]. It may also answer the request itself,
+// for example with a page: nothing follows then, whatever it returns. Of w
+// it may use the methods that [http.ResponseController] finds.
+//
+// serve is called once the handshake is complete. It gets a context that
+// ends with the connection and has no values; serve must not use the request's
+// context, which has ended. When serve returns, the connection is
+// closed with StatusNormalClosure, unless that was done. If it panics, the
+// connection is closed with StatusInternalError, and the panic logged
+// to the ErrorLog of the [http.Server], unless it is [http.ErrAbortHandler].
+func (u *Upgrader) Handler(accept func(http.ResponseWriter, *http.Request) (serve func(context.Context, *Conn), err error)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		aw := &acceptWriter{ResponseWriter: w}
+		serve, err := accept(aw, r)
+		switch {
+		case aw.answered:
+			return
+		case err != nil:
+			answer(w, refusalFor(err))
+			return
+		case serve == nil:
+			answer(w, misuse(nil))
+			return
+		}
+		c, err := u.Upgrade(w, r)
+		if err != nil {
+			return
+		}
+		server, _ := r.Context().Value(http.ServerContextKey).(*http.Server)
+		go serveConn(c, serve, server)
+	})
+}
+
+// An acceptWriter notes whether the request has been answered.
+type acceptWriter struct {
+	http.ResponseWriter
+	answered bool
+}
+
+func (w *acceptWriter) WriteHeader(status int) {
+	w.answered = w.answered || status >= 200
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *acceptWriter) Write(p []byte) (int, error) {
+	w.answered = true
+	return w.ResponseWriter.Write(p)
+}
+
+func (w *acceptWriter) FlushError() error {
+	w.answered = true
+	return http.NewResponseController(w.ResponseWriter).Flush()
+}
+
+func (w *acceptWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	nc, buffered, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	w.answered = w.answered || err == nil
+	return nc, buffered, err
+}
+
+func (w *acceptWriter) Unwrap() http.ResponseWriter {
+	return w.ResponseWriter
+}
+
+// serveConn serves c, and closes it when that is over.
+func serveConn(c *Conn, serve func(context.Context, *Conn), server *http.Server) {
+	defer func() {
+		code := StatusNormalClosure
+		if v := recover(); v != nil {
+			code = StatusInternalError
+			if v != http.ErrAbortHandler {
+				logf(server, "websocket: panic serving %v: %v\n%s", c.RemoteAddr(), v, debug.Stack())
+			}
+		}
+		c.Close(code, "")
+	}()
+	serve(c.context(), c)
+}
+
+// logf logs where net/http would.
+func logf(server *http.Server, format string, args ...any) {
+	if server == nil || server.ErrorLog == nil {
+		log.Printf(format, args...)
+		return
+	}
+	server.ErrorLog.Printf(format, args...)
+}
