@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"sync"
@@ -52,7 +53,7 @@ type connConfig struct {
 	subprotocol  string
 	readLimit    int64         // < 0: none
 	pingInterval time.Duration // < 0: no keepalive
-	pingTimeout  time.Duration
+	pingTimeout  time.Duration // < 0: none
 	closeTimeout time.Duration
 	writeTimeout time.Duration // < 0: none
 }
@@ -72,7 +73,7 @@ func connDefaults(readLimit int64, pingInterval, pingTimeout, closeTimeout, writ
 	return connConfig{
 		readLimit:    readLimit,
 		pingInterval: orDefault(pingInterval, defaultPingInterval),
-		pingTimeout:  max(0, orDefault(pingTimeout, defaultPingTimeout)),
+		pingTimeout:  orDefault(pingTimeout, defaultPingTimeout),
 		closeTimeout: max(0, orDefault(closeTimeout, defaultCloseTimeout)),
 		writeTimeout: orDefault(writeTimeout, defaultWriteTimeout),
 	}
@@ -194,9 +195,9 @@ var (
 // bytes is cut between characters, and [StatusNoStatusReceived] sends a Close frame
 // without a code.
 //
-// It takes CloseTimeout at the most. A read in progress goes on delivering messages
-// until the peer's Close comes; without one, Close reads, and discards what comes. A
-// message that is being written is broken off behind the frame under way.
+// It takes CloseTimeout at the most. A read in progress may still return a message. What comes while
+// none is, also between those of a loop, Close reads and discards. A message that is
+// being streamed is broken off behind the frame under way.
 //
 // Close returns nil if the handshake completed, or had completed before, and otherwise what
 // became of the connection; it is closed in any case. A code that must not be sent is
@@ -209,6 +210,7 @@ func (c *Conn) Close(code StatusCode, reason string) error {
 	if c.end.Load() == nil && c.closing&closeSent == 0 {
 		c.quiet = true
 		c.oweClose(appendClose(nil, code, reason))
+		c.refuseQueued(errCloseSent)
 	}
 	c.mu.Unlock()
 	c.settle()
@@ -234,18 +236,21 @@ func (c *Conn) handshakeDone() bool {
 }
 
 // CloseNow closes the connection without a closing handshake. It does not wait for
-// anything, and calls in progress return at once. A connection that has ended already is left
-// alone: its Close frame may be on the way, and is seen off within CloseTimeout.
+// anything, and calls in progress return at once. The Close frame of a connection that has ended
+// already may be on its way: it is left to arrive, within CloseTimeout.
 // CloseNow returns nil but for an error of closing the network connection.
 func (c *Conn) CloseNow() error {
 	c.mu.Lock()
-	if c.end.Load() != nil {
-		c.mu.Unlock()
+	ended := c.end.Load() != nil
+	stuck := c.busy && c.owed.kinds&owesClose != 0 // behind somebody's write
+	if !ended {
+		c.quiet = true
+		c.setEnd(&CloseError{Code: StatusAbnormalClosure, Local: true})
+	}
+	c.mu.Unlock()
+	if ended && !stuck {
 		return nil
 	}
-	c.quiet = true
-	c.setEnd(&CloseError{Code: StatusAbnormalClosure, Local: true})
-	c.mu.Unlock()
 	return c.closeSocketNow()
 }
 
@@ -257,7 +262,6 @@ func (c *Conn) CloseNow() error {
 func (c *Conn) oweClose(payload []byte) {
 	c.closing |= closeSent
 	c.owed.addClose(payload)
-	c.refuseQueued(errCloseSent)
 	c.startKill()
 }
 
@@ -280,7 +284,7 @@ func (c *Conn) startKill() {
 func (c *Conn) setEnd(end *CloseError) {
 	c.end.Store(end)
 	if c.cancel != nil {
-		c.cancel(end)
+		c.cancel(end) // takes the locks of contexts, which know nothing of ours
 	}
 	for _, t := range []*time.Timer{c.ticker, c.afterBreak} {
 		if t != nil {
@@ -325,6 +329,9 @@ func (c *Conn) lose(err error) error {
 	if end := c.end.Load(); end != nil {
 		c.mu.Unlock()
 		return end
+	}
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF // nobody is to take it for a good end
 	}
 	end := &CloseError{Code: StatusAbnormalClosure, Err: err}
 	c.setEnd(end)
@@ -575,13 +582,16 @@ func (c *Conn) tick() {
 	switch silent := now - c.lastRead; {
 	case silent < c.pingInterval:
 		next = c.pingInterval - silent
-	case !c.pinged:
+	case !c.pinged || c.pingTimeout < 0:
 		c.pinged, c.pingLeft, c.waited = true, 0, 0
 		c.pingID++
 		if c.closing&closeSent == 0 {
 			c.owed.addPing(c.pingID)
 		}
-		next = min(c.pingInterval, c.pingTimeout)
+		next = c.pingInterval
+		if c.pingTimeout >= 0 {
+			next = min(next, c.pingTimeout)
+		}
 	default:
 		listened := c.listened(now)
 		if listened >= c.pingTimeout && c.pingLeft != 0 {

@@ -25,8 +25,8 @@ func NewPreparedMessage(typ MessageType, data []byte) (*PreparedMessage, error) 
 // WritePrepared is like [Conn.Write]. A client masks every frame with a key of its
 // own (RFC 6455, section 5.3), so it is the server that gains by it.
 func (c *Conn) WritePrepared(ctx context.Context, m *PreparedMessage) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
+	if err := checkWrite(ctx, m.typ); err != nil {
+		return err
 	}
 	if c.side == clientSide {
 		return c.send(ctx, job{opcode: opcode(m.typ), fin: true, payload: m.data})

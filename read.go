@@ -71,9 +71,12 @@ func (c *Conn) lockRead(ctx context.Context) error {
 	return nil
 }
 
+// unlockRead lets go of the read half. It leaves what holds memory
+// only if that is still of use.
 func (c *Conn) unlockRead() {
+	end := c.end.Load()
 	c.input.release()
-	if end := c.end.Load(); end != nil {
+	if end != nil {
 		c.dropGuard()
 		if !end.isLoss() {
 			c.input.drop()
@@ -82,6 +85,9 @@ func (c *Conn) unlockRead() {
 	c.readMu.unlock()
 	if c.lingering.Load() {
 		c.linger()
+	}
+	if end == nil && c.end.Load() != nil && c.readMu.tryLock() {
+		c.unlockRead() // it has ended between
 	}
 }
 
@@ -447,11 +453,9 @@ func (c *Conn) discard(ctx context.Context) error {
 
 // skipReader discards what a MessageReader has left unread. c.readMu is held.
 func (c *Conn) skipReader(ctx context.Context) error {
-	if c.reader != nil {
-		c.reader, c.unfinished = nil, nil
-		c.skipping = true
-	}
+	c.skipping = c.skipping || c.reader != nil
 	if c.skipping {
+		c.reader, c.unfinished = nil, nil
 		if err := c.discard(ctx); err != nil {
 			return err
 		}
@@ -576,15 +580,34 @@ func (c *Conn) CloseRead(ctx context.Context) context.Context {
 	go func() {
 		err := c.lockRead(ctx)
 		if err == nil {
-			if _, err = c.advance(ctx); err == nil {
-				err = c.fail(errUnexpectedData)
-			}
+			err = c.readNothing(ctx)
 			c.unlockRead()
 		}
 		c.reserved.Store(false)
 		cancel(err)
 	}()
 	return reading
+}
+
+// readNothing reads until a data message comes, which fails the connection unless
+// the closing handshake has begun: it may have left before the peer
+// knew. c.readMu is held.
+func (c *Conn) readNothing(ctx context.Context) error {
+	c.skipping = c.skipping || c.in.underWay()
+	err := c.skipReader(ctx)
+	for err == nil {
+		if _, err = c.advance(ctx); err != nil {
+			break
+		}
+		c.mu.Lock()
+		closing := c.closing != 0
+		c.mu.Unlock()
+		if !closing {
+			return c.fail(errUnexpectedData)
+		}
+		err = c.discard(ctx)
+	}
+	return err
 }
 
 // fill waits for bytes and adds them to what is unread, of which need are
@@ -636,9 +659,6 @@ func (c *Conn) disarm(ctx context.Context, g *guard, err error) error {
 	}
 	if fired && errors.Is(err, os.ErrDeadlineExceeded) {
 		return context.Cause(ctx)
-	}
-	if err == io.EOF {
-		err = io.ErrUnexpectedEOF
 	}
 	return c.lose(err)
 }

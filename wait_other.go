@@ -139,12 +139,17 @@ func (p *pump) SetWriteDeadline(t time.Time) error {
 		p.lateTimer = nil
 	}
 	if !t.IsZero() {
-		p.lateTimer = afterFunc(time.Until(t), func() {
+		var timer *time.Timer
+		timer = afterFunc(time.Until(t), func() {
 			p.mu.Lock()
-			p.late = true
+			p.late = timer == p.lateTimer // it was not stopped
+			late := p.late
 			p.mu.Unlock()
-			p.Close()
+			if late {
+				p.Close()
+			}
 		})
+		p.lateTimer = timer
 	}
 	return nil
 }

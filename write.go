@@ -290,10 +290,12 @@ func (c *Conn) verdict(ctx context.Context, err error) error {
 	}
 	select {
 	case <-c.Done():
-		return c.Err()
 	case <-ctx.Done():
-		return context.Cause(ctx)
 	}
+	if end := c.Err(); end != nil {
+		return end
+	}
+	return context.Cause(ctx)
 }
 
 // lead writes j and, with it, what is owed and what waits behind. The caller holds
@@ -308,12 +310,15 @@ func (c *Conn) lead(ctx context.Context, j *job) error {
 		return c.verdict(ctx, err)
 	}
 	owed := c.takeOwed(b.buf)
-	followers := c.takeFollowers(len(*b.buf) + j.size())
+	var followers *waiter
+	if j.small() {
+		followers = c.takeFollowers(len(*b.buf) + j.size())
+	}
 	c.mu.Unlock()
 
 	err := b.add(j)
 	for w := followers; w != nil && err == nil; w = w.next {
-		err = b.add(&w.job)
+		err = b.add(&w.job) // of small jobs, add flushes nothing, so it does not wait
 	}
 	if followers != nil {
 		c.commit(followers)
@@ -343,8 +348,7 @@ func (c *Conn) lead(ctx context.Context, j *job) error {
 
 // leadFailed sees to what lead could not write for err.
 func (c *Conn) leadFailed(ctx context.Context, b *batch, owed owedKinds, followers *waiter, err error) error {
-	_, isTLS := c.nc.(*tls.Conn) // is of no use once a write was broken off
-	withdrawn := err == errWithdrawn && !b.began && !isTLS
+	withdrawn := err == errWithdrawn && !b.began && canWithdraw(c.nc)
 	c.mu.Lock()
 	c.owed.kinds |= owed
 	c.queue.prepend(followers)
@@ -357,29 +361,40 @@ func (c *Conn) leadFailed(ctx context.Context, b *batch, owed owedKinds, followe
 		c.release()
 		return context.Cause(ctx)
 	case err == errWithdrawn:
-		return c.lose(context.Cause(ctx))
+		c.breakOff(context.Cause(ctx), true)
+		return c.Err()
 	}
-	return c.verdict(ctx, c.breakOff(err))
+	c.breakOff(err, err == errWriteTimeout)
+	return c.verdict(ctx, errBroken)
 }
 
-// breakOff notes that a write has failed for err, and returns errBroken. The connection is failed if it was for the time
-// that it took, and otherwise when the reader has looked for a Close, whose code says
-// more than an error does.
-func (c *Conn) breakOff(err error) error {
+// canWithdraw reports whether nc is still of use after a write
+// was broken off before its first byte.
+func canWithdraw(nc net.Conn) bool {
+	switch nc.(type) {
+	case *tls.Conn, *pump:
+		return false
+	}
+	return true
+}
+
+// breakOff notes that a write was broken off for err. The socket is not let go again. If
+// the network has failed, rather than our patience, the reader may look for a
+// Close yet, whose code says more than an error does.
+func (c *Conn) breakOff(err error, now bool) {
 	c.mu.Lock()
 	c.broken = true
 	ended := c.end.Load() != nil
-	if !ended && err != errWriteTimeout {
+	if !ended && !now {
 		c.afterBreak = afterFunc(closeAfterBreak, func() { c.lose(err) })
 	}
 	c.mu.Unlock()
 	switch {
 	case ended:
 		c.closeSocketNow()
-	case err == errWriteTimeout:
+	case now:
 		c.lose(err)
 	}
-	return errBroken
 }
 
 // takeOwed appends the frames that are owed to buf. c.mu is held.
@@ -473,7 +488,7 @@ func (c *Conn) release() {
 		}
 		putWriteBuffer(buf)
 		if err != nil {
-			c.breakOff(err)
+			c.breakOff(err, false)
 			return
 		}
 		c.owedLeft(owed)
@@ -486,7 +501,7 @@ func (c *Conn) sendOwed(buf *[]byte, n int, owed owedKinds) {
 	_, err := c.writeWaiting(context.Background(), (*buf)[n:])
 	putWriteBuffer(buf)
 	if err != nil {
-		c.breakOff(err)
+		c.breakOff(err, err == errWriteTimeout)
 		return
 	}
 	c.owedLeft(owed)
@@ -644,9 +659,9 @@ func (c *Conn) writePiece(g *guard, p []byte) (int, error) {
 	return n, err
 }
 
-// Flush returns when all that was written by calls that have begun, also those of other
-// goroutines, and the answers to Pings received, are with the kernel. It
-// does not flush a MessageWriter.
+// Flush returns when the kernel has what was written by calls that have begun, also those of other
+// goroutines, and the answers to the Pings received. It does not wait for a
+// MessageWriter, nor for those who do.
 func (c *Conn) Flush(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -697,6 +712,7 @@ func (c *Conn) NextWriter(ctx context.Context, typ MessageType) (*MessageWriter,
 // Write adds p to the message. It waits only when a fragment is full. p is not kept. After
 // an error the message can't be completed, and it is as if Abort had been called.
 func (w *MessageWriter) Write(p []byte) (int, error) {
+	w.checkContext()
 	written := 0
 	for w.err == nil && len(p) > 0 {
 		n := min(len(p), fragmentLength-len(*w.buf))
@@ -716,6 +732,12 @@ func (w *MessageWriter) Write(p []byte) (int, error) {
 	return written, w.err
 }
 
+func (w *MessageWriter) checkContext() {
+	if w.err == nil && w.ctx.Err() != nil {
+		w.abort(context.Cause(w.ctx))
+	}
+}
+
 // send sends the next frame.
 func (w *MessageWriter) send(payload []byte, fin bool) {
 	err := w.c.send(w.ctx, job{opcode: w.next, fin: fin, streamed: true, payload: payload})
@@ -729,7 +751,7 @@ func (w *MessageWriter) send(payload []byte, fin bool) {
 
 // Close ends the message, and waits until the kernel has all of it.
 func (w *MessageWriter) Close() error {
-	if w.err != nil {
+	if w.checkContext(); w.err != nil {
 		return w.err
 	}
 	w.send(*w.buf, true)
