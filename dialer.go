@@ -38,11 +38,13 @@ type Dialer struct {
 	PingInterval time.Duration
 
 	// PingTimeout is the time without a received byte after such
-	// a Ping, spent reading, after which the connection is failed.
-	// Default: 30 s.
+	// a Ping, spent reading, after which the connection is taken
+	// for lost. Default: 30 s. Negative: never.
 	PingTimeout time.Duration
 
-	// CloseTimeout limits the closing handshake. Default: 5 s.
+	// CloseTimeout limits the closing handshake, from the first Close frame
+	// to the close of the network connection. Default: 5 s. Negative: no
+	// time is spent waiting.
 	CloseTimeout time.Duration
 
 	// WriteTimeout is how long a write may make no progress before
@@ -366,9 +368,7 @@ func (d *Dialer) converse(ctx context.Context, nc net.Conn, req *http.Request) (
 		nc.SetReadDeadline(time.Now().Add(bodyTimeout))
 		return nil, resp, responseError(resp, err)
 	}
-	if err := nc.SetDeadline(time.Time{}); err != nil {
-		return nil, nil, err
-	}
+	nc.SetDeadline(time.Time{})         // a net.Conn may have none
 	unread, _ := br.Peek(br.Buffered()) // which cannot fail
 	cfg := connDefaults(d.ReadLimit, d.PingInterval, d.PingTimeout, d.CloseTimeout, d.WriteTimeout)
 	cfg.side, cfg.subprotocol = clientSide, subprotocol

@@ -439,11 +439,6 @@ func TestDialConnFailureCloses(t *testing.T) {
 			http.ReadRequest(bufio.NewReader(b))
 			b.Close()
 		}, io.ErrUnexpectedEOF},
-		{"deadline", &spyConn{deadlineErr: failure}, "ws://h", func(b net.Conn) {
-			if r, err := http.ReadRequest(bufio.NewReader(b)); err == nil {
-				io.WriteString(b, accept(r))
-			}
-		}, failure},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			a, b := testnet.Pipe()

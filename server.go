@@ -34,11 +34,13 @@ type Upgrader struct {
 	PingInterval time.Duration
 
 	// PingTimeout is the time without a received byte after such
-	// a Ping, spent reading, after which the connection is failed.
-	// Default: 30 s.
+	// a Ping, spent reading, after which the connection is taken
+	// for lost. Default: 30 s. Negative: never.
 	PingTimeout time.Duration
 
-	// CloseTimeout limits the closing handshake. Default: 5 s.
+	// CloseTimeout limits the closing handshake, from the first Close frame
+	// to the close of the network connection. Default: 5 s. Negative: no
+	// time is spent waiting.
 	CloseTimeout time.Duration
 
 	// WriteTimeout is how long a write may make no progress before
@@ -211,9 +213,7 @@ func (u *Upgrader) switchProtocols(nc net.Conn, buffered *bufio.ReadWriter, subp
 		return nil, err
 	}
 	// Those of the http.Server too: they are not meant for us.
-	if err := nc.SetDeadline(time.Time{}); err != nil {
-		return nil, err
-	}
+	nc.SetDeadline(time.Time{})                            // a net.Conn may have none
 	unread, _ := buffered.Peek(buffered.Reader.Buffered()) // which cannot fail
 	cfg := connDefaults(u.ReadLimit, u.PingInterval, u.PingTimeout, u.CloseTimeout, u.WriteTimeout)
 	cfg.side, cfg.subprotocol = serverSide, subprotocol

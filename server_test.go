@@ -849,20 +849,31 @@ func TestUpgradeIsOneWrite(t *testing.T) {
 // What fails after the connection was taken over closes it.
 func TestUpgradeFailureCloses(t *testing.T) {
 	failure := errors.New("failure")
-	for _, spy := range []*spyConn{{writeErr: failure}, {deadlineErr: failure}} {
-		spy.Conn, _ = testnet.Pipe()
-		w := httptest.NewRecorder()
-		c, err := websocket.Upgrade(hijacker{w, spy}, sampleRequest(t))
-		if c != nil || !errors.Is(err, failure) || !strings.HasPrefix(err.Error(), "websocket: ") {
-			t.Errorf("got %v, %v, want the failure", c, err)
-		}
-		if spy.closed.Load() != 1 {
-			t.Errorf("closed %d times", spy.closed.Load())
-		}
-		if w.Body.Len() > 0 {
-			t.Errorf("answered %q behind the response", w.Body)
-		}
+	spy := &spyConn{writeErr: failure}
+	spy.Conn, _ = testnet.Pipe()
+	w := httptest.NewRecorder()
+	c, err := websocket.Upgrade(hijacker{w, spy}, sampleRequest(t))
+	if c != nil || !errors.Is(err, failure) || !strings.HasPrefix(err.Error(), "websocket: ") {
+		t.Errorf("got %v, %v, want the failure", c, err)
 	}
+	if spy.closed.Load() != 1 {
+		t.Errorf("closed %d times", spy.closed.Load())
+	}
+	if w.Body.Len() > 0 {
+		t.Errorf("answered %q behind the response", w.Body)
+	}
+}
+
+// A net.Conn need not have deadlines.
+func TestUpgradeWithoutDeadlines(t *testing.T) {
+	a, b := testnet.Pipe()
+	spy := &spyConn{Conn: a, deadlineErr: os.ErrNoDeadline}
+	c, err := websocket.Upgrade(hijacker{httptest.NewRecorder(), spy}, sampleRequest(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	newRaw(t, b).expect(switched)
+	c.CloseNow()
 }
 
 // A client that does not read is given HandshakeTimeout.
