@@ -1,0 +1,183 @@
+// Mutants tests the tests of the protocol's rules. It disables one rule at a time, which is
+// one condition on which a frame, a Close payload, a request or a response is judged, and
+// runs the package's tests: at least one must fail each time.
+//
+//	go run ./ci/mutants
+//
+// It runs in the root of the module and leaves the tree alone: all mutants live in one test
+// binary, built with an overlay, which is told by its environment which of them it is.
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strconv"
+	"time"
+)
+
+// rules says which functions are made of rules.
+var rules = []struct {
+	file      string
+	functions []string
+}{
+	{"frame.go", []string{"opcode.isControl", "opcode.isReserved", "parseHeader", "header.check"}},
+	{"fragment.go", []string{"sequence.next", "sequence.payload", "sequence.end"}},
+	{"control.go", []string{"StatusCode.mayBeSent", "parseClose"}},
+	{"handshake.go", []string{
+		"validKey", "checkRequest", "chooseSubprotocol", "checkResponse",
+		"checkHeader", "isHandshakeField", "checkOrigin", "parseOrigin", "origin.isSame", "origin.isWeb", "matchOrigin",
+		"hasToken", "hasOnlyToken", "isEmptyList", "parseTokens", "isOnly", "validFieldValue",
+	}},
+}
+
+// quick matches the tests that are likely to notice. A mutant
+// that they let pass has to face all the others as well.
+const quick = "Header|Sequence|Close|Conversation|Request|Response"
+
+// selector is the file that lets the environment choose the mutant.
+const selector = `package websocket
+
+import (
+	"os"
+	"strconv"
+)
+
+var disabledRule, _ = strconv.Atoi(os.Getenv("DISABLED_RULE"))
+`
+
+func main() {
+	start := time.Now()
+	survivors, err := run(context.Background())
+	switch {
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "mutants:", err)
+		os.Exit(1)
+	case survivors > 0:
+		fmt.Printf("%d mutants survived\n", survivors)
+		os.Exit(1)
+	}
+	fmt.Printf("all mutants killed, in %v\n", time.Since(start).Round(time.Second))
+}
+
+// run tests every mutant and returns how many survived.
+func run(ctx context.Context) (survivors int, err error) {
+	temp, err := os.MkdirTemp("", "mutants")
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(temp)
+	overlay, mutants, err := writeOverlay(temp)
+	if err != nil {
+		return 0, err
+	}
+	binary := filepath.Join(temp, "websocket.test")
+	build := exec.CommandContext(ctx, "go", "test", "-c", "-overlay", overlay, "-o", binary, ".")
+	if out, err := build.CombinedOutput(); err != nil {
+		return 0, fmt.Errorf("go test -c: %w\n%s", err, out)
+	}
+	if killer, err := killer(ctx, binary, 0, quick); err != nil || killer != "" {
+		return 0, cmp.Or(err, fmt.Errorf("with every rule in force: %s", killer))
+	}
+
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	verdicts := judge(ctx, binary, mutants)
+	for i, m := range mutants {
+		v := <-verdicts[i]
+		if v.err != nil {
+			return 0, v.err
+		}
+		fmt.Printf("%v\n\t%s\n", m, cmp.Or(v.killer, "SURVIVED"))
+		if v.killer == "" {
+			survivors++
+		}
+	}
+	return survivors, nil
+}
+
+// writeOverlay writes the mutants of the package in the current
+// directory to temp, and the overlay that puts them in its place.
+func writeOverlay(temp string) (overlay string, mutants []mutant, err error) {
+	root, err := os.Getwd()
+	if err != nil {
+		return "", nil, err
+	}
+	replace := map[string]string{}
+	write := func(file string, src []byte) error {
+		replace[filepath.Join(root, file)] = filepath.Join(temp, file)
+		return os.WriteFile(filepath.Join(temp, file), src, 0o666)
+	}
+	if err := write("disabled_rule.go", []byte(selector)); err != nil {
+		return "", nil, err
+	}
+	for _, r := range rules {
+		src, err := os.ReadFile(r.file)
+		if err != nil {
+			return "", nil, err
+		}
+		src, more, err := mutate(r.file, src, r.functions, len(mutants)+1)
+		if err != nil {
+			return "", nil, err
+		}
+		mutants = append(mutants, more...)
+		if err := write(r.file, src); err != nil {
+			return "", nil, err
+		}
+	}
+	data, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		return "", nil, err
+	}
+	overlay = filepath.Join(temp, "overlay.json")
+	return overlay, mutants, os.WriteFile(overlay, data, 0o666)
+}
+
+// A verdict says which test noticed a mutant, if one did.
+type verdict struct {
+	killer string
+	err    error
+}
+
+// judge tests the mutants, as many at a time as there are processors.
+func judge(ctx context.Context, binary string, mutants []mutant) []chan verdict {
+	verdicts := make([]chan verdict, len(mutants))
+	processors := make(chan struct{}, runtime.GOMAXPROCS(0))
+	for i, m := range mutants {
+		verdicts[i] = make(chan verdict, 1)
+		go func() {
+			processors <- struct{}{}
+			defer func() { <-processors }()
+			name, err := killer(ctx, binary, m.id, quick)
+			if name == "" && err == nil {
+				name, err = killer(ctx, binary, m.id, ".")
+			}
+			verdicts[i] <- verdict{name, err}
+		}()
+	}
+	return verdicts
+}
+
+var failure = regexp.MustCompile(`(?m)^--- FAIL: \S+|^panic: .*|^fatal error: .*`)
+
+// killer runs the tests that match pattern on the mutant with the given id, and returns
+// how the first one failed, or "" if none did.
+func killer(ctx context.Context, binary string, id int, pattern string) (string, error) {
+	cmd := exec.CommandContext(ctx, binary, "-test.failfast", "-test.timeout=90s", "-test.run="+pattern)
+	cmd.Env = append(os.Environ(), "DISABLED_RULE="+strconv.Itoa(id))
+	out, err := cmd.CombinedOutput()
+	if _, failed := errors.AsType[*exec.ExitError](err); !failed {
+		return "", err
+	}
+	if line := failure.Find(out); line != nil {
+		return string(line), nil
+	}
+	return "", fmt.Errorf("%w, without a failed test:\n%s", err, out)
+}

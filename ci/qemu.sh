@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# qemu.sh runs the tests on emulated machines of other kinds. The bytes
+# of an s390x are the other way round.
+set -euxo pipefail
+cd "$(dirname "$0")/.."
+env GOARCH=arm64 go test -exec qemu-aarch64-static ./...
+env GOARCH=s390x go test -exec qemu-s390x-static ./...
