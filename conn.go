@@ -303,7 +303,7 @@ func (c *Conn) setEnd(end *CloseError) {
 //
 // "If _The WebSocket Connection is Established_ prior to the point where
 // the endpoint is required to _Fail the WebSocket Connection_, the
-// endpoint SHOULD send a Close frame with an appropriate status code
+// endpoint SHOULD send a Close frame with an appropriate status code [...]
 // before proceeding to _Close the WebSocket Connection_." (section 7.1.7)
 func (c *Conn) fail(err error) error {
 	rule := err.(*protocolError)

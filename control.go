@@ -201,7 +201,7 @@ const maxReasonLength = maxControlPayloadLength - 2
 // appendClose appends the payload of a Close frame. A reason that does not fit
 // is cut between characters, and what is not UTF-8 in it is replaced.
 func appendClose(b []byte, code StatusCode, reason string) []byte {
-	// "a Close control frame [...] with no body" (section 7.1.5)
+	// "The Close frame MAY contain a body" (section 5.5.1)
 	if code == StatusNoStatusReceived {
 		return b
 	}
@@ -221,11 +221,16 @@ func appendClose(b []byte, code StatusCode, reason string) []byte {
 type closing uint8
 
 const (
-	closeSent     closing = 1 << iota // "after sending a Close frame, no further data is sent" (5.5.1)
-	closeReceived                     // "after receiving a Close frame, any further data received is discarded" (1.4)
+	// "After sending a control frame indicating the connection should be
+	// closed, a peer does not send any further data" (section 1.4)
+	closeSent closing = 1 << iota
 
-	// "_The WebSocket Closing Handshake is Started_" with either; the
-	// connection is closed cleanly with both. (section 7.1.3, 7.1.4)
+	// "after receiving a control frame indicating the connection should be
+	// closed, a peer discards any further data received." (section 1.4)
+	closeReceived
+
+	// "After both sending and receiving a Close message, an endpoint
+	// considers the WebSocket connection closed" (section 5.5.1)
 	closeBoth = closeSent | closeReceived
 )
 

@@ -61,9 +61,9 @@ func (s *sequence) next(h header, limit uint64) error {
 		n = sequence{opcode: h.opcode}
 	}
 	switch {
-	// "an implementation that has [...] limitations regarding the frame
-	// size or total message size [...] MUST protect itself against
-	// exceeding those limits." (section 10.4)
+	// "Implementations that have [...] limitations regarding the frame
+	// size or total message size after reassembly from multiple frames MUST
+	// protect themselves against exceeding those limits." (section 10.4)
 	case h.payloadLength > limit-n.size:
 		return ErrMessageTooBig
 	case n.fragments >= freeFragments+(n.size+h.payloadLength)/bytesPerFragment:

@@ -26,7 +26,7 @@ func (o opcode) isControl() bool { return o&0x8 != 0 }
 // isReserved reports whether o has no meaning yet.
 //
 // "%x3-7 are reserved for further non-control frames [...] %xB-F are
-// reserved for further control frames." (section 5.2)
+// reserved for further control frames" (section 5.2)
 func (o opcode) isReserved() bool { return o&0x7 > 2 }
 
 // A side is the part that an endpoint plays in a connection.

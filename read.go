@@ -353,7 +353,7 @@ func (c *Conn) receiveControl(op opcode, payload []byte) error {
 	case opPing:
 		// "Upon receipt of a Ping frame, an endpoint MUST send a Pong frame
 		// in response, unless it already received a Close frame."
-		// (section 5.5.2)
+		// (section 5.5.2) But our Close is the last frame that we send.
 		c.mu.Lock()
 		if c.closing == 0 {
 			c.owed.addPong(payload)
