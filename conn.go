@@ -46,8 +46,8 @@ const (
 	defaultWriteTimeout = 30 * time.Second
 )
 
-// A connConfig is what the options of an Upgrader
-// or a Dialer become for one connection.
+// A connConfig is what the options of an Upgrader or a Dialer become for one
+// connection.
 type connConfig struct {
 	side         side
 	subprotocol  string
@@ -58,8 +58,8 @@ type connConfig struct {
 	writeTimeout time.Duration // < 0: none
 }
 
-// connDefaults returns the configuration for the given options,
-// with defaults in the place of zeros.
+// connDefaults returns the configuration for the given options, with defaults
+// in the place of zeros.
 func connDefaults(readLimit int64, pingInterval, pingTimeout, closeTimeout, writeTimeout time.Duration) connConfig {
 	orDefault := func(d, def time.Duration) time.Duration {
 		if d == 0 {
@@ -79,13 +79,14 @@ func connDefaults(readLimit int64, pingInterval, pingTimeout, closeTimeout, writ
 	}
 }
 
-// A Conn is a WebSocket connection. [Upgrader.Upgrade] and [Dialer.Dial] make one.
+// A Conn is a WebSocket connection. [Upgrader.Upgrade] and [Dialer.Dial] make
+// one.
 //
-// All methods may be called concurrently. There is one reader at a time: a second one
-// gets [ErrConcurrentRead]. There may be any number of writers.
+// All methods may be called concurrently. There is one reader at a time: a
+// second one gets [ErrConcurrentRead]. There may be any number of writers.
 //
-// A Ping is answered, a Close noticed and a dead network found only while a read
-// is in progress, so every connection needs a goroutine that reads: an
+// A Ping is answered, a Close noticed and a dead network found only while a
+// read is in progress, so every connection needs a goroutine that reads: an
 // application that only writes calls [Conn.CloseRead].
 //
 // A connection that is done with must be closed, by Close or CloseNow.
@@ -99,8 +100,8 @@ type Conn struct {
 	readHalf
 	writeHalf
 
-	// mu is the leaf of the locks: nothing is locked, and no
-	// I/O done, while it is held. It guards what follows, and writeHalf.
+	// mu is the leaf of the locks: nothing is locked, and no I/O done, while it
+	// is held. It guards what follows, and writeHalf.
 	mu      sync.Mutex
 	end     atomic.Pointer[CloseError] // set once, under mu
 	ctx     context.Context            // made when it is asked for
@@ -116,8 +117,8 @@ type Conn struct {
 	closed    atomic.Bool // the socket
 }
 
-// newConn returns a Conn over nc, on which the opening handshake
-// has succeeded. unread is what was received behind it.
+// newConn returns a Conn over nc, on which the opening handshake has succeeded.
+// unread is what was received behind it.
 func newConn(nc net.Conn, unread []byte, cfg connConfig) *Conn {
 	c := &Conn{connConfig: cfg, born: time.Now()}
 	if nc.SetReadDeadline(time.Time{}) != nil || nc.SetWriteDeadline(time.Time{}) != nil {
@@ -136,19 +137,19 @@ func newConn(nc net.Conn, unread []byte, cfg connConfig) *Conn {
 	return c
 }
 
-// now returns the time since the connection was made. It costs
-// half of time.Now.
+// now returns the time since the connection was made. It costs half of
+// time.Now.
 func (c *Conn) now() time.Duration { return time.Since(c.born) }
 
-// Subprotocol returns the subprotocol that was negotiated, or ""
-// (RFC 6455, section 1.9).
+// Subprotocol returns the subprotocol that was negotiated, or "" (RFC 6455,
+// section 1.9).
 func (c *Conn) Subprotocol() string { return c.subprotocol }
 
 // LocalAddr returns the address of this end of the connection.
 func (c *Conn) LocalAddr() net.Addr { return c.nc.LocalAddr() }
 
-// RemoteAddr returns the address of the peer, or of the
-// proxy that it is behind.
+// RemoteAddr returns the address of the peer, or of the proxy that it is
+// behind.
 func (c *Conn) RemoteAddr() net.Addr { return c.nc.RemoteAddr() }
 
 // LastRead returns when the last byte was received.
@@ -161,8 +162,8 @@ func (c *Conn) LastRead() time.Time {
 // Done returns a channel that is closed when the connection has ended.
 func (c *Conn) Done() <-chan struct{} { return c.context().Done() }
 
-// context returns a context that ends with the connection, with
-// the CloseError for its cause.
+// context returns a context that ends with the connection, with the CloseError
+// for its cause.
 func (c *Conn) context() context.Context {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -175,8 +176,8 @@ func (c *Conn) context() context.Context {
 	return c.ctx
 }
 
-// Err returns nil while the connection is open, and
-// the [CloseError] that every call returns once it has ended.
+// Err returns nil while the connection is open, and the [CloseError] that every
+// call returns once it has ended.
 func (c *Conn) Err() error {
 	if end := c.end.Load(); end != nil {
 		return end
@@ -191,17 +192,18 @@ var (
 )
 
 // Close does the closing handshake (RFC 6455, section 7.1.2): it sends a Close
-// frame with code and reason, and waits for the peer's. A reason of more than 123
-// bytes is cut between characters, and [StatusNoStatusReceived] sends a Close frame
-// without a code.
+// frame with code and reason, and waits for the peer's. A reason of more than
+// 123 bytes is cut between characters, and [StatusNoStatusReceived] sends a
+// Close frame without a code.
 //
-// It takes CloseTimeout at the most. A read in progress may still return a message. What comes while
-// none is, also between those of a loop, Close reads and discards. A message that is
-// being streamed is broken off behind the frame under way.
+// It takes CloseTimeout at the most. A read in progress may still return a
+// message. What comes while none is, also between those of a loop, Close reads
+// and discards. A message that is being streamed is broken off behind the frame
+// under way.
 //
-// Close returns nil if the handshake completed, or had completed before, and otherwise what
-// became of the connection; it is closed in any case. A code that must not be sent is
-// refused, and changes nothing.
+// Close returns nil if the handshake completed, or had completed before, and
+// otherwise what became of the connection; it is closed in any case. A code
+// that must not be sent is refused, and changes nothing.
 func (c *Conn) Close(code StatusCode, reason string) error {
 	if !code.mayBeSent() && code != StatusNoStatusReceived {
 		return errStatusCode
@@ -235,10 +237,11 @@ func (c *Conn) handshakeDone() bool {
 	return c.closing == closeBoth
 }
 
-// CloseNow closes the connection without a closing handshake. It does not wait for
-// anything, and calls in progress return at once. The Close frame of a connection that has ended
-// already may be on its way: it is left to arrive, within CloseTimeout.
-// CloseNow returns nil but for an error of closing the network connection.
+// CloseNow closes the connection without a closing handshake. It does not wait
+// for anything, and calls in progress return at once. The Close frame of a
+// connection that has ended already may be on its way: it is left to arrive,
+// within CloseTimeout. CloseNow returns nil but for an error of closing the
+// network connection.
 func (c *Conn) CloseNow() error {
 	c.mu.Lock()
 	ended := c.end.Load() != nil
@@ -257,8 +260,8 @@ func (c *Conn) CloseNow() error {
 // oweClose has a Close frame with the given payload sent as the last frame, and
 // gives what follows CloseTimeout. c.mu is held.
 //
-// "The application MUST NOT send any more data frames after sending a
-// Close frame." (section 5.5.1)
+// "The application MUST NOT send any more data frames after sending a Close
+// frame." (section 5.5.1)
 func (c *Conn) oweClose(payload []byte) {
 	c.closing |= closeSent
 	c.owed.addClose(payload)
@@ -279,8 +282,8 @@ func (c *Conn) startKill() {
 	}
 }
 
-// setEnd fixes how the connection ended, and lets everybody
-// know who waits for something. c.mu is held.
+// setEnd fixes how the connection ended, and lets everybody know who waits for
+// something. c.mu is held.
 func (c *Conn) setEnd(end *CloseError) {
 	c.end.Store(end)
 	if c.cancel != nil {
@@ -298,13 +301,14 @@ func (c *Conn) setEnd(end *CloseError) {
 	c.pings = nil
 }
 
-// fail ends the connection, if it has not ended, because the peer broke the rule
-// err, a *protocolError. It returns how the connection ended. It does not wait.
+// fail ends the connection, if it has not ended, because the peer broke the
+// rule err, a *protocolError. It returns how the connection ended. It does not
+// wait.
 //
-// "If _The WebSocket Connection is Established_ prior to the point where
-// the endpoint is required to _Fail the WebSocket Connection_, the
-// endpoint SHOULD send a Close frame with an appropriate status code [...]
-// before proceeding to _Close the WebSocket Connection_." (section 7.1.7)
+// "If _The WebSocket Connection is Established_ prior to the point where the
+// endpoint is required to _Fail the WebSocket Connection_, the endpoint SHOULD
+// send a Close frame with an appropriate status code [...] before proceeding to
+// _Close the WebSocket Connection_." (section 7.1.7)
 func (c *Conn) fail(err error) error {
 	rule := err.(*protocolError)
 	c.mu.Lock()
@@ -322,8 +326,8 @@ func (c *Conn) fail(err error) error {
 	return end
 }
 
-// lose ends the connection, if it has not ended, because the network
-// failed it for err. It returns how the connection ended. It does not wait.
+// lose ends the connection, if it has not ended, because the network failed it
+// for err. It returns how the connection ended. It does not wait.
 func (c *Conn) lose(err error) error {
 	c.mu.Lock()
 	if end := c.end.Load(); end != nil {
@@ -342,9 +346,8 @@ func (c *Conn) lose(err error) error {
 
 // receiveClose ends the connection for a Close frame that the peer sent.
 //
-// "If an endpoint receives a Close frame and did not previously send a
-// Close frame, the endpoint MUST send a Close frame in response."
-// (section 5.5.1)
+// "If an endpoint receives a Close frame and did not previously send a Close
+// frame, the endpoint MUST send a Close frame in response." (section 5.5.1)
 func (c *Conn) receiveClose(payload []byte) error {
 	code, reason, err := parseClose(payload)
 	if err != nil {
@@ -367,8 +370,8 @@ func (c *Conn) receiveClose(payload []byte) error {
 	return end
 }
 
-// leave sees the connection off when it has ended with a Close frame: what
-// is owed is sent, then the socket closed. c.mu is not held.
+// leave sees the connection off when it has ended with a Close frame: what is
+// owed is sent, then the socket closed. c.mu is not held.
 func (c *Conn) leave() {
 	c.mu.Lock()
 	waiting, broken := c.waiting, c.broken
@@ -384,8 +387,8 @@ func (c *Conn) leave() {
 	c.closeLeft()
 }
 
-// closeLeft lets the connection linger if it has ended and the
-// Close frame, if one was owed, has left.
+// closeLeft lets the connection linger if it has ended and the Close frame, if
+// one was owed, has left.
 func (c *Conn) closeLeft() {
 	c.mu.Lock()
 	due := c.end.Load() != nil && c.owed.kinds&owesClose == 0 && !c.closeInFlight && !c.lingered
@@ -399,16 +402,16 @@ func (c *Conn) closeLeft() {
 
 var aLongTimeAgo = time.Unix(1, 0)
 
-// linger closes the socket once the peer has. Closed earlier, with something unread, it
-// would be reset, and the peer might lose what it has not read: the Close frame
-// that says why. It does nothing while somebody reads, who will call
-// linger on letting go.
+// linger closes the socket once the peer has. Closed earlier, with something
+// unread, it would be reset, and the peer might lose what it has not read: the
+// Close frame that says why. It does nothing while somebody reads, who will
+// call linger on letting go.
 //
-// "The underlying TCP connection, in most normal cases, SHOULD be closed
-// first by the server, so that it holds the TIME_WAIT state and not the
-// client [...] In abnormal cases (such as not having received a TCP Close
-// from the server after a reasonable amount of time) a client MAY initiate
-// the TCP Close." (section 7.1.1)
+// "The underlying TCP connection, in most normal cases, SHOULD be closed first
+// by the server, so that it holds the TIME_WAIT state and not the client [...]
+// In abnormal cases (such as not having received a TCP Close from the server
+// after a reasonable amount of time) a client MAY initiate the TCP Close."
+// (section 7.1.1)
 func (c *Conn) linger() {
 	if !c.readMu.tryLock() {
 		return
@@ -489,8 +492,9 @@ type pingWaiter struct {
 	pong chan time.Duration // the time it came; closed if it can't come any more
 }
 
-// Ping sends a Ping and waits for its Pong (RFC 6455, section 5.5.2). It returns the
-// time between them. A read must be in progress, or nobody sees the Pong.
+// Ping sends a Ping and waits for its Pong (RFC 6455, section 5.5.2). It
+// returns the time between them. A read must be in progress, or nobody sees the
+// Pong.
 //
 // When ctx ends, Ping returns its cause; the connection stays usable.
 func (c *Conn) Ping(ctx context.Context) (rtt time.Duration, err error) {
@@ -534,12 +538,12 @@ func (c *Conn) forgetPing(p *pingWaiter) {
 	}
 }
 
-// receivePong notes a Pong. It answers the Ping whose payload it has and
-// those before it, for a peer may answer the latest only.
+// receivePong notes a Pong. It answers the Ping whose payload it has and those
+// before it, for a peer may answer the latest only.
 //
-// "A Pong frame MAY be sent unsolicited. This serves as a
-// unidirectional heartbeat. A response to an unsolicited Pong frame is
-// not expected." (section 5.5.3)
+// "A Pong frame MAY be sent unsolicited. This serves as a unidirectional
+// heartbeat. A response to an unsolicited Pong frame is not expected." (section
+// 5.5.3)
 func (c *Conn) receivePong(payload []byte) {
 	id, ok := pingID(payload)
 	if !ok {
@@ -569,8 +573,9 @@ type liveness struct {
 	waited    time.Duration // for how long earlier ones have waited since the ping left
 }
 
-// tick pings a peer that has been silent for PingInterval, and fails the connection with
-// a peer that stays so for PingTimeout while we listen. It runs by a timer.
+// tick pings a peer that has been silent for PingInterval, and fails the
+// connection with a peer that stays so for PingTimeout while we listen. It runs
+// by a timer.
 func (c *Conn) tick() {
 	c.mu.Lock()
 	if c.end.Load() != nil {
@@ -611,8 +616,8 @@ func (c *Conn) tick() {
 	}
 }
 
-// listened returns for how long reads have waited
-// since the Ping left. c.mu is held.
+// listened returns for how long reads have waited since the Ping left. c.mu is
+// held.
 func (c *Conn) listened(now time.Duration) time.Duration {
 	if c.waiting && c.pingLeft != 0 {
 		return c.waited + now - max(c.waitSince, c.pingLeft)
@@ -620,8 +625,8 @@ func (c *Conn) listened(now time.Duration) time.Duration {
 	return c.waited
 }
 
-// beginWait notes that a read is about to wait on
-// the socket. It returns the end of the connection, if it has ended.
+// beginWait notes that a read is about to wait on the socket. It returns the
+// end of the connection, if it has ended.
 func (c *Conn) beginWait() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -635,8 +640,7 @@ func (c *Conn) beginWait() error {
 	return nil
 }
 
-// endWait notes that the read waits no more, and whether
-// bytes were received.
+// endWait notes that the read waits no more, and whether bytes were received.
 func (c *Conn) endWait(received bool) {
 	now := c.now()
 	c.mu.Lock()
@@ -650,8 +654,8 @@ func (c *Conn) endWait(received bool) {
 	c.waiting = false
 }
 
-// A lock is a mutex that can be tried, and given up when
-// a channel closes. The zero value is unlocked.
+// A lock is a mutex that can be tried, and given up when a channel closes. The
+// zero value is unlocked.
 type lock struct {
 	state atomic.Int32 // unlocked, locked, or locked and waited for
 	mu    sync.Mutex
@@ -700,8 +704,8 @@ func (l *lock) waker() chan struct{} {
 	return l.wake
 }
 
-// Every timer comes from afterFunc and is stopped with stopTimer, so that
-// tests can set timerHook and find those that were forgotten.
+// Every timer comes from afterFunc and is stopped with stopTimer, so that tests
+// can set timerHook and find those that were forgotten.
 var timerHook func(change int)
 
 func countTimer(change int) {

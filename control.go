@@ -9,9 +9,9 @@ import (
 	"unicode/utf8"
 )
 
-// A StatusCode is the reason for closing a connection, as it stands in a
-// Close frame (RFC 6455, section 7.4), or what the connection ended up with
-// where there was no such frame (RFC 6455, section 7.1.5).
+// A StatusCode is the reason for closing a connection, as it stands in a Close
+// frame (RFC 6455, section 7.4), or what the connection ended up with where
+// there was no such frame (RFC 6455, section 7.1.5).
 type StatusCode int
 
 // The status codes of the WebSocket Close Code Number Registry, by their
@@ -80,9 +80,9 @@ func (c StatusCode) String() string {
 // public specification." (section 7.4.2)
 func (c StatusCode) mayBeSent() bool {
 	switch {
-	// "1004 Reserved. [...] 1005 is a reserved value and MUST NOT be set
-	// as a status code in a Close control frame by an endpoint." Likewise
-	// 1006 and 1015. (section 7.4.1)
+	// "1004 Reserved. [...] 1005 is a reserved value and MUST NOT be set as a
+	// status code in a Close control frame by an endpoint." Likewise 1006 and
+	// 1015. (section 7.4.1)
 	case c == 1004, c == StatusNoStatusReceived, c == StatusAbnormalClosure:
 		return false
 	}
@@ -92,14 +92,14 @@ func (c StatusCode) mayBeSent() bool {
 // A CloseError says how a connection ended. Every call on the connection
 // returns the same one from then on.
 type CloseError struct {
-	// Code is the close code (RFC 6455, section 7.1.5): the status code of
-	// the peer's Close frame, StatusNoStatusReceived if that had none, the
-	// code that we failed the connection with, or StatusAbnormalClosure if it
-	// ended without a Close frame.
+	// Code is the close code (RFC 6455, section 7.1.5): the status code of the
+	// peer's Close frame, StatusNoStatusReceived if that had none, the code
+	// that we failed the connection with, or StatusAbnormalClosure if it ended
+	// without a Close frame.
 	Code StatusCode
 
-	// Reason is the text beside the code. It comes from the peer, unless
-	// we failed the connection.
+	// Reason is the text beside the code. It comes from the peer, unless we
+	// failed the connection.
 	Reason string
 
 	// Local reports that this endpoint began: by Close or CloseNow, or by
@@ -107,8 +107,8 @@ type CloseError struct {
 	// peer closed first or the network was lost.
 	Local bool
 
-	// Err is the cause, if there is more to say than a code: why the
-	// network was lost, or which rule the peer broke.
+	// Err is the cause, if there is more to say than a code: why the network
+	// was lost, or which rule the peer broke.
 	Err error
 }
 
@@ -134,8 +134,8 @@ func (e *CloseError) Error() string {
 	return b.String()
 }
 
-// Unwrap returns Err, and [net.ErrClosed] if it was this endpoint that
-// closed the connection.
+// Unwrap returns Err, and [net.ErrClosed] if it was this endpoint that closed
+// the connection.
 func (e *CloseError) Unwrap() []error {
 	var errs []error
 	if e.Err != nil {
@@ -147,16 +147,16 @@ func (e *CloseError) Unwrap() []error {
 	return errs
 }
 
-// isLoss reports whether the network was lost, so that what came
-// before is still of use. Else nothing is.
+// isLoss reports whether the network was lost, so that what came before is
+// still of use. Else nothing is.
 //
 // "An endpoint MUST NOT continue to attempt to process data [...] from the
-// remote endpoint after being instructed to _Fail the WebSocket
-// Connection_." (section 7.1.7)
+// remote endpoint after being instructed to _Fail the WebSocket Connection_."
+// (section 7.1.7)
 func (e *CloseError) isLoss() bool { return e.Code == StatusAbnormalClosure && !e.Local }
 
-// CloseStatus returns the code of the [CloseError] in err's tree,
-// or -1 if there is none.
+// CloseStatus returns the code of the [CloseError] in err's tree, or -1 if
+// there is none.
 func CloseStatus(err error) StatusCode {
 	if e, ok := errors.AsType[*CloseError](err); ok {
 		return e.Code
@@ -177,9 +177,9 @@ func parseClose(payload []byte) (StatusCode, string, error) {
 	if len(payload) == 0 {
 		return StatusNoStatusReceived, "", nil
 	}
-	// "If there is a body, the first two bytes of the body MUST be a
-	// 2-byte unsigned integer (in network byte order) representing a
-	// status code" (section 5.5.1)
+	// "If there is a body, the first two bytes of the body MUST be a 2-byte
+	// unsigned integer (in network byte order) representing a status code"
+	// (section 5.5.1)
 	if len(payload) == 1 {
 		return 0, "", errCloseLength
 	}
@@ -187,8 +187,8 @@ func parseClose(payload []byte) (StatusCode, string, error) {
 	if !code.mayBeSent() {
 		return 0, "", errCloseCode
 	}
-	// "Following the 2-byte integer, the body MAY contain UTF-8-encoded
-	// data with value /reason/" (section 5.5.1)
+	// "Following the 2-byte integer, the body MAY contain UTF-8-encoded data
+	// with value /reason/" (section 5.5.1)
 	reason := payload[2:]
 	if !utf8.Valid(reason) {
 		return 0, "", errCloseUTF8
@@ -216,8 +216,8 @@ func appendClose(b []byte, code StatusCode, reason string) []byte {
 	return append(b, reason...)
 }
 
-// A closing is the state of the closing handshake (section 7.1).
-// The zero value is that of an open connection.
+// A closing is the state of the closing handshake (section 7.1). The zero value
+// is that of an open connection.
 type closing uint8
 
 const (
@@ -229,13 +229,13 @@ const (
 	// closed, a peer discards any further data received." (section 1.4)
 	closeReceived
 
-	// "After both sending and receiving a Close message, an endpoint
-	// considers the WebSocket connection closed" (section 5.5.1)
+	// "After both sending and receiving a Close message, an endpoint considers
+	// the WebSocket connection closed" (section 5.5.1)
 	closeBoth = closeSent | closeReceived
 )
 
-// An owed holds the control frames that are still to be sent: Pongs, a Ping
-// of ours, and the Close. The zero value holds none.
+// An owed holds the control frames that are still to be sent: Pongs, a Ping of
+// ours, and the Close. The zero value holds none.
 type owed struct {
 	kinds owedKinds
 	pongs []byte // what they carry, each after a byte with its length
@@ -251,17 +251,16 @@ const (
 	owesClose
 )
 
-// maxOwedPongs is how many bytes the payloads of the Pongs have that
-// wait to be sent: a dozen, or one of any length.
+// maxOwedPongs is how many bytes the payloads of the Pongs have that wait to be
+// sent: a dozen, or one of any length.
 const maxOwedPongs = 12 * 11
 
 // addPong notes that a Ping with the given payload came, and copies it. Of the
 // Pings before, it forgets those whose Pongs would be too much.
 //
-// "If an endpoint receives a Ping frame and has not yet sent Pong frame(s)
-// in response to previous Ping frame(s), the endpoint MAY elect to send a
-// Pong frame for only the most recently processed Ping frame."
-// (section 5.5.3)
+// "If an endpoint receives a Ping frame and has not yet sent Pong frame(s) in
+// response to previous Ping frame(s), the endpoint MAY elect to send a Pong
+// frame for only the most recently processed Ping frame." (section 5.5.3)
 func (o *owed) addPong(payload []byte) {
 	if o.kinds&owesPong == 0 {
 		o.pongs = o.pongs[:0]
@@ -312,14 +311,14 @@ func (o *owed) appendFrames(b []byte, key func() (masked bool, maskingKey uint32
 	return b
 }
 
-// pingPayload returns the payload of our Ping with the given
-// number: eight bytes, so that its Pong can be told from others.
+// pingPayload returns the payload of our Ping with the given number: eight
+// bytes, so that its Pong can be told from others.
 func pingPayload(id uint64) []byte {
 	return binary.BigEndian.AppendUint64(nil, id)
 }
 
-// pingID returns the number of the Ping that a Pong
-// with the given payload answers, if it was ours.
+// pingID returns the number of the Ping that a Pong with the given payload
+// answers, if it was ours.
 func pingID(payload []byte) (id uint64, ok bool) {
 	if len(payload) != 8 {
 		return 0, false

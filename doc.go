@@ -24,69 +24,75 @@
 //
 //	c, _, err := websocket.Dial(ctx, "wss://example.com/echo")
 //
-// Both have the same methods. [Upgrader.Handler] is the form of a server for many
-// connections: it gives back what net/http needs for a request while a connection lives.
+// Both have the same methods. [Upgrader.Handler] is the form of a server for
+// many connections: it gives back what net/http needs for a request while a
+// connection lives.
 //
 // # Reading
 //
 // [Conn.Read] returns a message in a slice of its own, [Conn.ReadAppend] in one of
-// yours, and [Conn.Messages] is a loop over messages that are lent to its body: the
-// fastest. [Conn.NextReader] is for messages too large to hold, an [io.Reader].
-// They may be mixed. All return when their context ends, and nothing is
-// lost by that.
+// yours, and [Conn.Messages] is a loop over messages that are lent to its body:
+// the fastest. [Conn.NextReader] is for messages too large to hold, an
+// [io.Reader]. They may be mixed. All return when their context ends, and
+// nothing is lost by that.
 //
-// Pings are answered, and the peer's Close is noticed, while a read is in progress. An
-// application that only writes calls [Conn.CloseRead] once.
+// Pings are answered, and the peer's Close is noticed, while a read is in
+// progress. An application that only writes calls [Conn.CloseRead] once.
 //
 // # Writing
 //
 // [Conn.Write] writes a message in one frame, [Conn.WriteBatch] several in as few system
-// calls as possible, [Conn.WritePrepared] one that was framed once for many connections,
-// and [Conn.NextWriter] returns an [io.Writer] for a message that is written in pieces. Write returns
-// when the kernel has the message. What goroutines write at the same time
-// shares system calls.
+// calls as possible, [Conn.WritePrepared] one that was framed once for many
+// connections, and [Conn.NextWriter] returns an [io.Writer] for a message that
+// is written in pieces. Write returns when the kernel has the message. What
+// goroutines write at the same time shares system calls.
 //
 // # Closing
 //
 // [Conn.Close] does the closing handshake (RFC 6455, section 7.1.2), in CloseTimeout at
-// the most. [Conn.CloseNow] closes the network connection at once. If the peer closes, a read
-// answers that and returns a [*CloseError] with its code and reason.
+// the most. [Conn.CloseNow] closes the network connection at once. If the peer
+// closes, a read answers that and returns a [*CloseError] with its code and
+// reason.
 //
-// A connection may end in five ways: by either of these calls, by the peer's Close, by a violation of
-// the protocol or of a limit, by an error of the network, or because the peer was silent for
-// too long. Every call then returns the same CloseError, [Conn.Err] too,
-// and the channel of [Conn.Done] is closed. errors.Is(err, net.ErrClosed) tells the end
-// that this side brought about from others, and [CloseStatus] gets at the code.
+// A connection may end in five ways: by either of these calls, by the peer's
+// Close, by a violation of the protocol or of a limit, by an error of the
+// network, or because the peer was silent for too long. Every call then returns
+// the same CloseError, [Conn.Err] too, and the channel of [Conn.Done] is
+// closed. errors.Is(err, net.ErrClosed) tells the end that this side brought
+// about from others, and [CloseStatus] gets at the code.
 //
 // # Concurrency
 //
-// All methods of a Conn may be called by any number of goroutines. There is
-// one read at a time; a second one fails with [ErrConcurrentRead] and disturbs nothing. A
-// [MessageReader] or [MessageWriter] belongs to one goroutine. Upgrader and Dialer are
-// plain values without state.
+// All methods of a Conn may be called by any number of goroutines. There is one
+// read at a time; a second one fails with [ErrConcurrentRead] and disturbs
+// nothing. A [MessageReader] or [MessageWriter] belongs to one goroutine.
+// Upgrader and Dialer are plain values without state.
 //
-// The package starts no goroutine that you did not ask for, by CloseRead or Handler, but for these: one
-// that finishes an answer to a Ping or a Close that the kernel did not take at
-// once, one that waits within CloseTimeout for a peer to close its end of a connection that is
-// done with, and, for the life of a connection whose [net.Conn] has no read
-// deadlines, one that reads.
+// The package starts no goroutine that you did not ask for, by CloseRead or
+// Handler, but for these: one that finishes an answer to a Ping or a Close that
+// the kernel did not take at once, one that waits within CloseTimeout for a
+// peer to close its end of a connection that is done with, and, for the life of
+// a connection whose [net.Conn] has no read deadlines, one that reads.
 //
 // # Cancellation
 //
-// A context that ends makes a call return its cause. A read can go on afterwards as
-// if nothing had been. A write is withdrawn if nothing of its frame has left; else half a frame is on its
-// way, and the connection is failed. There are no deadlines on a Conn: WriteTimeout limits the time
-// that a write makes no progress, and PingInterval and PingTimeout find
-// a peer that is gone.
+// A context that ends makes a call return its cause. A read can go on
+// afterwards as if nothing had been. A write is withdrawn if nothing of its
+// frame has left; else half a frame is on its way, and the connection is
+// failed. There are no deadlines on a Conn: WriteTimeout limits the time that a
+// write makes no progress, and PingInterval and PingTimeout find a peer that is
+// gone.
 //
-// To pass the same context to every read costs nothing, a fresh one three allocations.
+// To pass the same context to every read costs nothing, a fresh one three
+// allocations.
 //
 // # Terminology
 //
-// The words are those of RFC 6455. A frame is what goes over the wire (section 5.2), and a message
-// consists of the payload of one or more (section 5.4), its fragments. Ping, Pong and Close are control
-// frames (section 5.5). A status code stands in a Close frame (section 7.4), a close
-// code is what a connection ended up with (section 7.1.5).
+// The words are those of RFC 6455. A frame is what goes over the wire (section
+// 5.2), and a message consists of the payload of one or more (section 5.4), its
+// fragments. Ping, Pong and Close are control frames (section 5.5). A status
+// code stands in a Close frame (section 7.4), a close code is what a connection
+// ended up with (section 7.1.5).
 //
 // # Security Considerations
 //
@@ -101,16 +107,17 @@
 //	write without progress             30 s      WriteTimeout
 //	closing handshake                  5 s       CloseTimeout
 //
-// The request is limited by the [net/http.Server]. Memory is spent on what was received, not on
-// what was announced. Pages of other origins can't connect (RFC 6455, section 10.2)
-// unless [Upgrader].Origins has them. Masking keys and
-// nonces come from [crypto/rand] (RFC 6455, section 10.3). Text is checked to be UTF-8 (RFC 6455, section
-// 8.1) as it arrives; what is written is not. Redirects are not followed.
+// The request is limited by the [net/http.Server]. Memory is spent on what was
+// received, not on what was announced. Pages of other origins can't connect
+// (RFC 6455, section 10.2) unless [Upgrader].Origins has them. Masking keys and
+// nonces come from [crypto/rand] (RFC 6455, section 10.3). Text is checked to
+// be UTF-8 (RFC 6455, section 8.1) as it arrives; what is written is not.
+// Redirects are not followed.
 //
 // # Limitations
 //
-// Extensions are not negotiated, permessage-deflate (RFC 7692) among them. The protocol
-// runs over HTTP/1.1 only, and a Dialer knows no proxies.
+// Extensions are not negotiated, permessage-deflate (RFC 7692) among them. The
+// protocol runs over HTTP/1.1 only, and a Dialer knows no proxies.
 //
 // [RFC 6455]: https://www.rfc-editor.org/rfc/rfc6455.html
 package websocket

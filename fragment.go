@@ -7,22 +7,22 @@ var (
 	errInvalidUTF8          = &protocolError{StatusInvalidFramePayloadData, "8.1", "text is not valid UTF-8"}
 )
 
-// ErrMessageTooBig is the cause of the [CloseError] of a connection that
-// was failed because a message exceeded the read limit. The peer is told
-// with [StatusMessageTooBig] (RFC 6455, section 7.4.1).
+// ErrMessageTooBig is the cause of the [CloseError] of a connection that was
+// failed because a message exceeded the read limit. The peer is told with
+// [StatusMessageTooBig] (RFC 6455, section 7.4.1).
 var ErrMessageTooBig error = &protocolError{StatusMessageTooBig, "10.4", "message larger than the read limit"}
 
 // A message may have freeFragments fragments, and one more for each
-// bytesPerFragment bytes of payload. A fragment costs the receiver a header and a turn
-// of its loop whatever it carries, and a message may have any number of
+// bytesPerFragment bytes of payload. A fragment costs the receiver a header and
+// a turn of its loop whatever it carries, and a message may have any number of
 // empty ones: what is bounded is the work for what is delivered.
 const (
 	freeFragments    = 64 << 10
 	bytesPerFragment = 64
 )
 
-// A sequence tracks the data frames of one message after another as
-// they are received (section 5.4). The zero value is ready for use.
+// A sequence tracks the data frames of one message after another as they are
+// received (section 5.4). The zero value is ready for use.
 type sequence struct {
 	opcode    opcode // of the message under way; opContinuation if none
 	text      utf8State
@@ -34,19 +34,19 @@ type sequence struct {
 func (s *sequence) underWay() bool { return s.opcode != opContinuation }
 
 // next admits h as the header of the next frame, or says why it may not come
-// here. limit is the most payload that a message may have. If next returns
-// an error, s is unchanged.
+// here. limit is the most payload that a message may have. If next returns an
+// error, s is unchanged.
 func (s *sequence) next(h header, limit uint64) error {
 	switch {
-	// "Control frames [...] MAY be injected in the middle of a
-	// fragmented message." (section 5.4)
+	// "Control frames [...] MAY be injected in the middle of a fragmented
+	// message." (section 5.4)
 	case h.opcode.isControl():
 		return nil
 
-	// "A fragmented message consists of a single frame with the FIN bit
-	// clear and an opcode other than 0, followed by zero or more frames
-	// with the FIN bit clear and the opcode set to 0, and terminated by a
-	// single frame with the FIN bit set and an opcode of 0." (section 5.4)
+	// "A fragmented message consists of a single frame with the FIN bit clear
+	// and an opcode other than 0, followed by zero or more frames with the FIN
+	// bit clear and the opcode set to 0, and terminated by a single frame with
+	// the FIN bit set and an opcode of 0." (section 5.4)
 	case h.opcode == opContinuation && !s.underWay():
 		return errMessageExpected
 
@@ -61,9 +61,9 @@ func (s *sequence) next(h header, limit uint64) error {
 		n = sequence{opcode: h.opcode}
 	}
 	switch {
-	// "Implementations that have [...] limitations regarding the frame
-	// size or total message size after reassembly from multiple frames MUST
-	// protect themselves against exceeding those limits." (section 10.4)
+	// "Implementations that have [...] limitations regarding the frame size or
+	// total message size after reassembly from multiple frames MUST protect
+	// themselves against exceeding those limits." (section 10.4)
 	case h.payloadLength > limit-n.size:
 		return ErrMessageTooBig
 	case n.fragments >= freeFragments+(n.size+h.payloadLength)/bytesPerFragment:
@@ -77,9 +77,9 @@ func (s *sequence) next(h header, limit uint64) error {
 
 // payload admits p, unmasked, as the next part of the message under way.
 //
-// "When an endpoint is to interpret a byte stream as UTF-8 but finds that
-// the byte stream is not, in fact, a valid UTF-8 stream, that endpoint
-// MUST _Fail the WebSocket Connection_." (section 8.1)
+// "When an endpoint is to interpret a byte stream as UTF-8 but finds that the
+// byte stream is not, in fact, a valid UTF-8 stream, that endpoint MUST _Fail
+// the WebSocket Connection_." (section 8.1)
 func (s *sequence) payload(p []byte) error {
 	if s.opcode != opText {
 		return nil

@@ -5,9 +5,9 @@ import (
 	"math/bits"
 )
 
-// mask applies the masking algorithm to b in place and returns the key
-// rotated for the byte that follows, so that a payload may be masked in
-// pieces (section 5.3):
+// mask applies the masking algorithm to b in place and returns the key rotated
+// for the byte that follows, so that a payload may be masked in pieces (section
+// 5.3):
 //
 //	j                   = i MOD 4
 //	transformed-octet-i = original-octet-i XOR masking-key-octet-j
@@ -37,7 +37,8 @@ func maskTo(dst, src []byte, key uint32) {
 	k := uint64(key)<<32 | uint64(key)
 
 	// The last eight bytes are taken first and put back last, overlapping the
-	// words before them: what is left over by the words then needs no loop of bytes.
+	// words before them: what is left over by the words then needs no loop of
+	// bytes.
 	tail := binary.LittleEndian.Uint64(src[n-8:]) ^ bits.RotateLeft64(k, -8*(n&3))
 	d, s := dst, src
 	for len(s) >= 64 && len(d) >= 64 {

@@ -2,8 +2,8 @@ package websocket
 
 import "context"
 
-// A PreparedMessage is a message to be sent on many connections. It is
-// framed once, and may be used concurrently.
+// A PreparedMessage is a message to be sent on many connections. It is framed
+// once, and may be used concurrently.
 type PreparedMessage struct {
 	typ   MessageType
 	data  []byte // the end of frame
@@ -22,8 +22,8 @@ func NewPreparedMessage(typ MessageType, data []byte) (*PreparedMessage, error) 
 	return &PreparedMessage{typ: typ, data: frame[n:], frame: frame}, nil
 }
 
-// WritePrepared is like [Conn.Write]. A client masks every frame with a key of its
-// own (RFC 6455, section 5.3), so it is the server that gains by it.
+// WritePrepared is like [Conn.Write]. A client masks every frame with a key of
+// its own (RFC 6455, section 5.3), so it is the server that gains by it.
 func (c *Conn) WritePrepared(ctx context.Context, m *PreparedMessage) error {
 	if err := checkWrite(ctx, m.typ); err != nil {
 		return err

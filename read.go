@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// ErrConcurrentRead is returned by a read that begins while
-// another one is in progress, or in the body of [Conn.Messages].
+// ErrConcurrentRead is returned by a read that begins while another one is in
+// progress, or in the body of [Conn.Messages].
 var ErrConcurrentRead = errors.New("websocket: another read is in progress")
 
 var (
@@ -23,16 +23,16 @@ var (
 	errNothingReceived = errors.New("websocket: a read of the network connection returned neither a byte nor an error")
 )
 
-// A readHalf is what reading needs. It belongs to the holder of readMu: to
-// a read in progress, or to Close. In between it rests wherever the
-// bytes that came have led it, even within a header.
+// A readHalf is what reading needs. It belongs to the holder of readMu: to a
+// read in progress, or to Close. In between it rests wherever the bytes that
+// came have led it, even within a header.
 type readHalf struct {
 	readMu lock
 	input  input
 	in     sequence
 
-	// The data frame under way. Its payloadLength is what has yet to come,
-	// its maskingKey rotated accordingly.
+	// The data frame under way. Its payloadLength is what has yet to come, its
+	// maskingKey rotated accordingly.
 	frame header
 	typ   MessageType // of the message under way
 
@@ -62,8 +62,8 @@ func (c *Conn) endRead() {
 	c.reserved.Store(false)
 }
 
-// lockRead takes the read half. A context that has ended with the connection does not
-// keep the caller from what was received before.
+// lockRead takes the read half. A context that has ended with the connection
+// does not keep the caller from what was received before.
 func (c *Conn) lockRead(ctx context.Context) error {
 	if ctx.Err() != nil && context.Cause(ctx) != c.Err() || !c.readMu.lock(ctx.Done()) {
 		return context.Cause(ctx)
@@ -71,8 +71,8 @@ func (c *Conn) lockRead(ctx context.Context) error {
 	return nil
 }
 
-// unlockRead lets go of the read half. It leaves what holds memory
-// only if that is still of use.
+// unlockRead lets go of the read half. It leaves what holds memory only if that
+// is still of use.
 func (c *Conn) unlockRead() {
 	end := c.end.Load()
 	c.input.release()
@@ -93,19 +93,19 @@ func (c *Conn) unlockRead() {
 
 // Read reads a message, and returns it in a slice of its own.
 //
-// It waits for the message until ctx ends, whose cause it then returns. Nothing is lost by
-// that: the connection stays usable, and the next read goes on with the byte
-// where this one stopped.
+// It waits for the message until ctx ends, whose cause it then returns. Nothing
+// is lost by that: the connection stays usable, and the next read goes on with
+// the byte where this one stopped.
 //
-// When the connection has ended, Read returns a [*CloseError]. Messages that were received
-// whole before the end are returned first.
+// When the connection has ended, Read returns a [*CloseError]. Messages that
+// were received whole before the end are returned first.
 func (c *Conn) Read(ctx context.Context) (MessageType, []byte, error) {
 	return c.ReadAppend(ctx, nil)
 }
 
-// ReadAppend is like [Conn.Read], but appends the message to dst, and allocates nothing
-// once dst has room. If it returns an error, the slice it
-// returns has the length of dst.
+// ReadAppend is like [Conn.Read], but appends the message to dst, and allocates
+// nothing once dst has room. If it returns an error, the slice it returns has
+// the length of dst.
 func (c *Conn) ReadAppend(ctx context.Context, dst []byte) (MessageType, []byte, error) {
 	if err := c.beginRead(ctx); err != nil {
 		return 0, dst, err
@@ -114,15 +114,15 @@ func (c *Conn) ReadAppend(ctx context.Context, dst []byte) (MessageType, []byte,
 	return c.readMessage(ctx, dst)
 }
 
-// Messages returns an iterator over the messages that come. The Data of one is valid
-// until the body returns, which may change it, and may write to and close
+// Messages returns an iterator over the messages that come. The Data of one is
+// valid until the body returns, which may change it, and may write to and close
 // the connection; a read in the body fails with ErrConcurrentRead.
 //
-// An error is yielded once, as the last pair: the cause of ctx, or the [*CloseError] of a
-// connection that ended. The loop ends without one if the peer closed the connection with
-// [StatusNormalClosure], [StatusGoingAway] or without a status code, and after
-// Close or CloseNow on this side.
-// After a break, or the end of ctx, the connection is as usable as before.
+// An error is yielded once, as the last pair: the cause of ctx, or the
+// [*CloseError] of a connection that ended. The loop ends without one if the
+// peer closed the connection with [StatusNormalClosure], [StatusGoingAway] or
+// without a status code, and after Close or CloseNow on this side. After a
+// break, or the end of ctx, the connection is as usable as before.
 func (c *Conn) Messages(ctx context.Context) iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
 		if !c.reserved.CompareAndSwap(false, true) {
@@ -154,8 +154,8 @@ func (c *Conn) turn(ctx context.Context, yield func(Message, error) bool) bool {
 	return false
 }
 
-// endedQuietly reports whether the connection has ended
-// in a way that is nobody's failure.
+// endedQuietly reports whether the connection has ended in a way that is
+// nobody's failure.
 func (c *Conn) endedQuietly() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -182,15 +182,16 @@ func (l loan) giveBack(c *Conn) {
 	}
 }
 
-// borrowMessage reads a message without giving it a slice of its own.
-// c.readMu is held.
+// borrowMessage reads a message without giving it a slice of its own. c.readMu
+// is held.
 func (c *Conn) borrowMessage(ctx context.Context) (MessageType, []byte, loan, error) {
 	if c.reader == nil && !c.skipping && !c.in.underWay() {
 		more, err := c.advance(ctx)
 		if err != nil || !more {
 			return c.typ, nil, loan{}, err
 		}
-		// The usual case: the message lies whole in the buffer, and may stay there.
+		// The usual case: the message lies whole in the buffer, and may stay
+		// there.
 		if n := c.frame.payloadLength; c.frame.fin && c.input.buf != nil && uint64(len(c.input.unread)) >= n {
 			data := c.input.take(int(n))
 			err := c.received(data, data)
@@ -248,9 +249,9 @@ func (c *Conn) readMessage(ctx context.Context, dst []byte) (MessageType, []byte
 	}
 }
 
-// advance goes on to payload of the message under way, or of the next one if there is
-// none, and reports whether there is some, rather than the message's end.
-// c.readMu is held.
+// advance goes on to payload of the message under way, or of the next one if
+// there is none, and reports whether there is some, rather than the message's
+// end. c.readMu is held.
 func (c *Conn) advance(ctx context.Context) (more bool, err error) {
 	if end := c.end.Load(); end != nil && !end.isLoss() {
 		return false, end
@@ -274,8 +275,8 @@ func (c *Conn) endMessage() error {
 	return nil
 }
 
-// nextFrame reads the header of the next data frame, and all
-// control frames before it. c.readMu is held.
+// nextFrame reads the header of the next data frame, and all control frames
+// before it. c.readMu is held.
 func (c *Conn) nextFrame(ctx context.Context) error {
 	for {
 		h, n, err := c.peekHeader(ctx)
@@ -306,8 +307,8 @@ func (c *Conn) nextFrame(ctx context.Context) error {
 	}
 }
 
-// peekHeader returns the header of the next frame and its length, without taking
-// it. A data frame's has been admitted by c.in, and must be taken.
+// peekHeader returns the header of the next frame and its length, without
+// taking it. A data frame's has been admitted by c.in, and must be taken.
 func (c *Conn) peekHeader(ctx context.Context) (h header, n int, err error) {
 	for n = 2; ; {
 		if len(c.input.unread) < n {
@@ -342,8 +343,8 @@ func (c *Conn) limit() uint64 {
 	return uint64(c.readLimit)
 }
 
-// receiveControl does what a control frame asks for. If it was a Close,
-// that is an error: the end of the connection.
+// receiveControl does what a control frame asks for. If it was a Close, that is
+// an error: the end of the connection.
 func (c *Conn) receiveControl(op opcode, payload []byte) error {
 	switch op {
 	case opClose:
@@ -351,9 +352,9 @@ func (c *Conn) receiveControl(op opcode, payload []byte) error {
 	case opPong:
 		c.receivePong(payload)
 	case opPing:
-		// "Upon receipt of a Ping frame, an endpoint MUST send a Pong frame
-		// in response, unless it already received a Close frame."
-		// (section 5.5.2) But our Close is the last frame that we send.
+		// "Upon receipt of a Ping frame, an endpoint MUST send a Pong frame in
+		// response, unless it already received a Close frame." (section 5.5.2)
+		// But our Close is the last frame that we send.
 		c.mu.Lock()
 		if c.closing == 0 {
 			c.owed.addPong(payload)
@@ -364,12 +365,12 @@ func (c *Conn) receiveControl(op opcode, payload []byte) error {
 	return nil
 }
 
-// A payload that has this much to come is read straight to
-// where it goes, and not by way of the buffer.
+// A payload that has this much to come is read straight to where it goes, and
+// not by way of the buffer.
 const directLength = 8 << 10
 
-// appendPayload appends to buf what has come of the payload, or comes next. The message begins
-// at start. There is payload to come. c.readMu is held.
+// appendPayload appends to buf what has come of the payload, or comes next. The
+// message begins at start. There is payload to come. c.readMu is held.
 func (c *Conn) appendPayload(ctx context.Context, buf []byte, start int) ([]byte, error) {
 	end := len(buf)
 	remaining := c.frame.payloadLength
@@ -417,8 +418,8 @@ func grow(buf []byte, start int, n uint64) []byte {
 	return slices.Grow(buf, int(min(n, uint64(max(64<<10, len(buf)-start)))))
 }
 
-// received admits src as the next payload of the frame under
-// way, and unmasks it into dst, which may be src.
+// received admits src as the next payload of the frame under way, and unmasks
+// it into dst, which may be src.
 func (c *Conn) received(dst, src []byte) error {
 	if c.frame.masked {
 		maskTo(dst, src, c.frame.maskingKey)
@@ -433,8 +434,8 @@ func (c *Conn) received(dst, src []byte) error {
 	return nil
 }
 
-// discard reads and drops the message under way, or the next one if
-// there is none. c.readMu is held.
+// discard reads and drops the message under way, or the next one if there is
+// none. c.readMu is held.
 func (c *Conn) discard(ctx context.Context) error {
 	for {
 		more, err := c.advance(ctx)
@@ -464,20 +465,20 @@ func (c *Conn) skipReader(ctx context.Context) error {
 	return nil
 }
 
-// A MessageReader reads one message as its bytes come.
-// It must not be used concurrently.
+// A MessageReader reads one message as its bytes come. It must not be used
+// concurrently.
 type MessageReader struct {
 	c   *Conn
 	ctx context.Context
 	end error // io.EOF, once the message was read
 }
 
-// NextReader waits for a message to begin, and returns a reader of it. If
-// the last MessageReader was not read to its end, its message's rest is discarded
+// NextReader waits for a message to begin, and returns a reader of it. If the
+// last MessageReader was not read to its end, its message's rest is discarded
 // first, and it returns an error from then on.
 //
-// ctx is good for NextReader and the MessageReader. When it ends, nothing is lost,
-// see [MessageReader.SetContext] and [Conn.Read].
+// ctx is good for NextReader and the MessageReader. When it ends, nothing is
+// lost, see [MessageReader.SetContext] and [Conn.Read].
 func (c *Conn) NextReader(ctx context.Context) (MessageType, *MessageReader, error) {
 	if err := c.beginRead(ctx); err != nil {
 		return 0, nil, err
@@ -505,9 +506,9 @@ func (c *Conn) NextReader(ctx context.Context) (MessageType, *MessageReader, err
 // cut short by the one before can so be repeated.
 func (r *MessageReader) SetContext(ctx context.Context) { r.ctx = ctx }
 
-// Read implements [io.Reader]. It returns [io.EOF] at the end of the message, only then. A
-// text is checked to be UTF-8 as it comes (RFC 6455, section 8.1), so the last
-// piece of what came before an error may end within a character.
+// Read implements [io.Reader]. It returns [io.EOF] at the end of the message,
+// only then. A text is checked to be UTF-8 as it comes (RFC 6455, section 8.1),
+// so the last piece of what came before an error may end within a character.
 func (r *MessageReader) Read(p []byte) (int, error) {
 	if r.end != nil {
 		return 0, r.end
@@ -545,8 +546,8 @@ func (r *MessageReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// readSome reads payload into p as far as it has come. There is
-// payload to come. c.readMu is held.
+// readSome reads payload into p as far as it has come. There is payload to
+// come. c.readMu is held.
 func (c *Conn) readSome(ctx context.Context, p []byte) (int, error) {
 	remaining := c.frame.payloadLength
 	p = p[:min(remaining, uint64(len(p)))]
@@ -564,13 +565,15 @@ func (c *Conn) readSome(ctx context.Context, p []byte) (int, error) {
 	return len(chunk), c.received(p[:len(chunk)], chunk)
 }
 
-// CloseRead is for an application that only writes. It starts a goroutine that answers Pings
-// and the peer's Close, and ends the connection with [StatusPolicyViolation] if a
-// data message comes. The context that it returns has the values of ctx, and ends with the
-// connection, whose [CloseError] is its cause.
+// CloseRead is for an application that only writes. It starts a goroutine that
+// answers Pings and the peer's Close, and ends the connection with
+// [StatusPolicyViolation] if a data message comes. The context that it returns
+// has the values of ctx, and ends with the connection, whose [CloseError] is
+// its cause.
 //
-// If ctx ends first, reading stops, the context that was returned ends after that, and the
-// connection stays open. Until then, other reads return ErrConcurrentRead.
+// If ctx ends first, reading stops, the context that was returned ends after
+// that, and the connection stays open. Until then, other reads return
+// ErrConcurrentRead.
 func (c *Conn) CloseRead(ctx context.Context) context.Context {
 	reading, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	if !c.reserved.CompareAndSwap(false, true) {
@@ -589,8 +592,8 @@ func (c *Conn) CloseRead(ctx context.Context) context.Context {
 	return reading
 }
 
-// readNothing reads until a data message comes, which fails the connection unless
-// the closing handshake has begun: it may have left before the peer
+// readNothing reads until a data message comes, which fails the connection
+// unless the closing handshake has begun: it may have left before the peer
 // knew. c.readMu is held.
 func (c *Conn) readNothing(ctx context.Context) error {
 	c.skipping = c.skipping || c.in.underWay()
@@ -663,8 +666,8 @@ func (c *Conn) disarm(ctx context.Context, g *guard, err error) error {
 	return c.lose(err)
 }
 
-// A guard ends a wait on the socket when a context ends. A nil
-// guard never does.
+// A guard ends a wait on the socket when a context ends. A nil guard never
+// does.
 type guard struct {
 	poke  func(time.Time) error // sets the deadline
 	done  <-chan struct{}       // the context's
@@ -695,8 +698,8 @@ func (g *guard) arm() bool {
 
 func (g *guard) fired() bool { return g != nil && g.state.Load() == guardFired }
 
-// disarm reports whether the context has ended. If
-// so, the deadline has been set.
+// disarm reports whether the context has ended. If so, the deadline has been
+// set.
 func (g *guard) disarm() (fired bool) {
 	if g == nil || g.state.CompareAndSwap(guardArmed, guardIdle) {
 		return false
@@ -706,8 +709,8 @@ func (g *guard) disarm() (fired bool) {
 	return true
 }
 
-// letGo disarms g, reports whether its context has ended, and
-// makes the socket readable again. c.readMu is held.
+// letGo disarms g, reports whether its context has ended, and makes the socket
+// readable again. c.readMu is held.
 func (c *Conn) letGo(g *guard) (fired bool) {
 	if g == nil {
 		return false
@@ -723,11 +726,13 @@ func (c *Conn) letGo(g *guard) (fired bool) {
 	return fired
 }
 
-// guardFor returns a guard that is registered with ctx, or nil if ctx never ends.
+// guardFor returns a guard that is registered with ctx, or nil if ctx never
+// ends.
 //
-// To register and unregister costs three allocations. So a context that comes a second time is
-// kept, as a loop will pass it a third time. A context is known by its Done
-// channel, which those that only add values share. c.readMu is held.
+// To register and unregister costs three allocations. So a context that comes a
+// second time is kept, as a loop will pass it a third time. A context is known
+// by its Done channel, which those that only add values share. c.readMu is
+// held.
 func (c *Conn) guardFor(ctx context.Context) *guard {
 	done := ctx.Done()
 	if done == nil {
@@ -766,9 +771,9 @@ func (c *Conn) dropGuard() {
 }
 
 // endsQuietly reports whether context.AfterFunc starts no goroutine for ctx,
-// which would live as long as the registration is kept. It starts none if ctx's Done channel
-// is that of a context made by package context, and it finds that context by a
-// key of its own. So does this.
+// which would live as long as the registration is kept. It starts none if ctx's
+// Done channel is that of a context made by package context, and it finds that
+// context by a key of its own. So does this.
 func endsQuietly(ctx context.Context) bool {
 	own, ok := ctx.Value(cancelKey).(context.Context)
 	return ok && own.Done() == ctx.Done()
@@ -800,8 +805,8 @@ func (p *keyProbe) Value(key any) any {
 // AfterFunc keeps package context from starting a goroutine.
 func (p *keyProbe) AfterFunc(func()) (stop func() bool) { return func() bool { return true } }
 
-// An input holds the bytes that were received and not yet parsed. They rest
-// in a buffer from a pool only until the next wait.
+// An input holds the bytes that were received and not yet parsed. They rest in
+// a buffer from a pool only until the next wait.
 type input struct {
 	unread []byte       // in buf, in held, or in a slice of its own
 	buf    *readBuffer  // nil, if unread lies elsewhere
@@ -814,8 +819,8 @@ type readBuffer [32 << 10]byte
 
 var readBuffers = sync.Pool{New: func() any { return new(readBuffer) }}
 
-// The states of a readBuffer. Whoever ends the last but one use of
-// it leaves it to the other.
+// The states of a readBuffer. Whoever ends the last but one use of it leaves it
+// to the other.
 const (
 	notLent  = iota
 	lent     // a message in it is in use, and so is what is unread
@@ -838,8 +843,8 @@ func (in *input) keep(b []byte) {
 	}
 }
 
-// park moves what is unread to where it may wait for long: never
-// more than a part of a header or a control frame.
+// park moves what is unread to where it may wait for long: never more than a
+// part of a header or a control frame.
 func (in *input) park() {
 	buf := in.buf
 	in.keep(in.unread)
@@ -865,8 +870,8 @@ func (in *input) drop() {
 	}
 }
 
-// Messages that do not lie whole in a readBuffer are gathered
-// in a buffer of this pool for Conn.Messages.
+// Messages that do not lie whole in a readBuffer are gathered in a buffer of
+// this pool for Conn.Messages.
 var messageBuffers = sync.Pool{New: func() any { return new([]byte) }}
 
 const maxPooledMessage = 2 << 20

@@ -2,8 +2,8 @@ package websocket
 
 import "encoding/binary"
 
-// A utf8State is how far text that arrives in pieces has come
-// (section 8.1). Its zero value is the beginning.
+// A utf8State is how far text that arrives in pieces has come (section 8.1).
+// Its zero value is the beginning.
 //
 // It is a state of the automaton that recognizes the UTF-8 of RFC 3629, section
 // 4, given as the place of its bits in a row of utf8Table: the row of a byte
@@ -11,7 +11,8 @@ import "encoding/binary"
 // shift, without a branch, so that it takes the same time for all texts.
 type utf8State uint8
 
-// The states. Each but the first two is named for the bytes that must come next.
+// The states. Each but the first two is named for the bytes that must come
+// next.
 const (
 	utf8Accept  utf8State = 6 * iota // at the end of a character
 	utf8Reject                       // what came can't be, or become, UTF-8
@@ -100,8 +101,8 @@ func utf8Next(s utf8State, b byte) utf8State {
 
 const notASCII = 0x8080808080808080
 
-// next returns the state after the bytes of p. It is utf8Reject
-// from the first byte that no UTF-8 can have in that place.
+// next returns the state after the bytes of p. It is utf8Reject from the first
+// byte that no UTF-8 can have in that place.
 func (s utf8State) next(p []byte) utf8State {
 	for len(p) >= 8 {
 		if s == utf8Accept {
@@ -110,8 +111,8 @@ func (s utf8State) next(p []byte) utf8State {
 				break
 			}
 		}
-		// All of a word, whatever it holds: where one character
-		// is not ASCII, its neighbours seldom are.
+		// All of a word, whatever it holds: where one character is not ASCII,
+		// its neighbours seldom are.
 		t := uint64(s)
 		t = utf8Table[p[0]] >> (t & 63)
 		t = utf8Table[p[1]] >> (t & 63)
@@ -133,8 +134,8 @@ func (s utf8State) next(p []byte) utf8State {
 	return s
 }
 
-// asciiPrefix returns how many bytes p begins with that are
-// ASCII, in whole words of eight.
+// asciiPrefix returns how many bytes p begins with that are ASCII, in whole
+// words of eight.
 func asciiPrefix(p []byte) int {
 	n := 0
 	for ; len(p)-n >= 32; n += 32 {

@@ -9,25 +9,24 @@ import (
 	"time"
 )
 
-// A socket is a net.Conn as Conn reads it, and
-// writes it while that takes no waiting.
+// A socket is a net.Conn as Conn reads it, and writes it while that takes no
+// waiting.
 type socket interface {
-	// fill waits for bytes and adds them to in, of
-	// which need are wanted.
+	// fill waits for bytes and adds them to in, of which need are wanted.
 	fill(in *input, need int) error
 
 	// read waits for bytes and reads them into p.
 	read(p []byte) (int, error)
 
-	// direct reports whether fill gives little at a time, so
-	// that payload had better come by read.
+	// direct reports whether fill gives little at a time, so that payload had
+	// better come by read.
 	direct() bool
 
 	// write writes what it can without waiting, which may be nothing.
 	write(p []byte) (int, error)
 
-	// drained drops what can be read without waiting, and reports
-	// whether there will be no more.
+	// drained drops what can be read without waiting, and reports whether there
+	// will be no more.
 	drained() bool
 }
 
@@ -65,9 +64,9 @@ func (s *plainSocket) write([]byte) (int, error) { return 0, nil }
 
 func (s *plainSocket) drained() bool { return false }
 
-// A pump gives deadlines to a net.Conn that has none. It reads in a goroutine of its own, at
-// most one buffer ahead, until it is closed. A write that has
-// to end can end only with the connection.
+// A pump gives deadlines to a net.Conn that has none. It reads in a goroutine
+// of its own, at most one buffer ahead, until it is closed. A write that has to
+// end can end only with the connection.
 type pump struct {
 	net.Conn
 	start sync.Once
@@ -92,8 +91,8 @@ func (p *pump) change() {
 	p.changed = make(chan struct{})
 }
 
-// await waits until ready, which is asked again whenever
-// something has changed. p.mu is held, but not meanwhile.
+// await waits until ready, which is asked again whenever something has changed.
+// p.mu is held, but not meanwhile.
 func (p *pump) await(ready func() bool) {
 	for !ready() {
 		changed := p.changed
@@ -103,8 +102,8 @@ func (p *pump) await(ready func() bool) {
 	}
 }
 
-// SetReadDeadline ends a read, and those to come, if t is not zero. It
-// knows no deadlines in the future, which Conn never sets.
+// SetReadDeadline ends a read, and those to come, if t is not zero. It knows no
+// deadlines in the future, which Conn never sets.
 func (p *pump) SetReadDeadline(t time.Time) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -191,8 +190,8 @@ func (p *pump) Close() error {
 	return closeNow(p.Conn)
 }
 
-// closeNow closes nc, without a word on TLS: a tls.Conn would wait for a
-// writer that is stuck, and with the alert for the peer.
+// closeNow closes nc, without a word on TLS: a tls.Conn would wait for a writer
+// that is stuck, and with the alert for the peer.
 func closeNow(nc net.Conn) error {
 	if t, ok := nc.(*tls.Conn); ok {
 		nc = t.NetConn()

@@ -9,16 +9,16 @@ import (
 	"syscall"
 )
 
-// A rawSocket is a socket of the kernel. It waits without a buffer: the read is done, and
-// the buffer got for it, when the socket is known to be readable, or
+// A rawSocket is a socket of the kernel. It waits without a buffer: the read is
+// done, and the buffer got for it, when the socket is known to be readable, or
 // there is one more reason to try.
 //
 // Reading and writing may go on at the same time, each one call at a time.
 type rawSocket struct {
 	rc syscall.RawConn
 
-	// What the calls of rc call back, and what they work on. They
-	// are made once: each would be an allocation.
+	// What the calls of rc call back, and what they work on. They are made
+	// once: each would be an allocation.
 	readable, writable func(fd uintptr) bool
 	in, out            rawCall
 }
@@ -30,8 +30,9 @@ type rawCall struct {
 	err   error
 }
 
-// newRawSocket returns nil if nc is not a socket of the kernel. It goes by nc's type: a type
-// that wraps one, and promotes its SyscallConn, has more to do in Read and Write.
+// newRawSocket returns nil if nc is not a socket of the kernel. It goes by nc's
+// type: a type that wraps one, and promotes its SyscallConn, has more to do in
+// Read and Write.
 func newRawSocket(nc net.Conn) socket {
 	var rc syscall.RawConn
 	var err error

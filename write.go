@@ -24,10 +24,10 @@ var (
 )
 
 const (
-	// A message of up to smallMessage bytes may leave in one write with others, which are
-	// gathered up to batchSize. Of a larger one, as much goes into
-	// the buffer with its header, and the rest straight to the kernel; but
-	// what is masked has to be copied, in pieces.
+	// A message of up to smallMessage bytes may leave in one write with others,
+	// which are gathered up to batchSize. Of a larger one, as much goes into
+	// the buffer with its header, and the rest straight to the kernel; but what
+	// is masked has to be copied, in pieces.
 	smallMessage = 16 << 10
 	batchSize    = 64 << 10
 	maskedPiece  = 128 << 10
@@ -39,14 +39,15 @@ const (
 	// WriteTimeout measures progress there too.
 	timedPiece = 64 << 10
 
-	// After a failed write, the peer's Close may still be found. It has this long.
+	// After a failed write, the peer's Close may still be found. It has this
+	// long.
 	closeAfterBreak = time.Second
 )
 
 // A writeHalf is what writing needs. c.mu guards it.
 //
-// The socket has one holder at a time: a writer, the reader for the moment of an attempt, or
-// the goroutine that finishes what was left of one. Who comes
+// The socket has one holder at a time: a writer, the reader for the moment of
+// an attempt, or the goroutine that finishes what was left of one. Who comes
 // meanwhile queues. A holder that lets go makes the first in the queue the
 // holder, who writes for those behind him too.
 type writeHalf struct {
@@ -164,15 +165,16 @@ func (w *waiter) finish(state waiterState, err error) {
 	w.wake <- struct{}{}
 }
 
-// Write writes a message in one frame. Any number of goroutines may call it, and their
-// messages may share a system call. p is neither changed nor kept, and Write
-// does not check that a text is UTF-8.
+// Write writes a message in one frame. Any number of goroutines may call it,
+// and their messages may share a system call. p is neither changed nor kept,
+// and Write does not check that a text is UTF-8.
 //
-// It returns nil when the kernel has the message. It returns the cause of ctx if that ends first. Then
-// nothing of the message was sent if the connection is still open: it was waiting for
-// others, or for room in the kernel's buffer. A context that ends in the middle of
-// the frame fails the connection. Only if the message was already part of the write of another
-// goroutine, it may still be sent.
+// It returns nil when the kernel has the message. It returns the cause of ctx
+// if that ends first. Then nothing of the message was sent if the connection is
+// still open: it was waiting for others, or for room in the kernel's buffer. A
+// context that ends in the middle of the frame fails the connection. Only if
+// the message was already part of the write of another goroutine, it may still
+// be sent.
 func (c *Conn) Write(ctx context.Context, typ MessageType, p []byte) error {
 	if err := checkWrite(ctx, typ); err != nil {
 		return err
@@ -180,8 +182,8 @@ func (c *Conn) Write(ctx context.Context, typ MessageType, p []byte) error {
 	return c.send(ctx, job{opcode: opcode(typ), fin: true, payload: p})
 }
 
-// WriteBatch writes messages one after the other, with nothing in between, in as few
-// system calls as it can. Otherwise it is like [Conn.Write].
+// WriteBatch writes messages one after the other, with nothing in between, in
+// as few system calls as it can. Otherwise it is like [Conn.Write].
 func (c *Conn) WriteBatch(ctx context.Context, messages ...Message) error {
 	for _, m := range messages {
 		if err := checkWrite(ctx, m.Type); err != nil {
@@ -282,8 +284,8 @@ func (c *Conn) refuseQueued(err error) {
 	}
 }
 
-// verdict returns err as the user gets it. If writing is broken,
-// that is the end of the connection, which is not long in coming.
+// verdict returns err as the user gets it. If writing is broken, that is the
+// end of the connection, which is not long in coming.
 func (c *Conn) verdict(ctx context.Context, err error) error {
 	if err != errBroken {
 		return err
@@ -298,8 +300,8 @@ func (c *Conn) verdict(ctx context.Context, err error) error {
 	return context.Cause(ctx)
 }
 
-// lead writes j and, with it, what is owed and what waits behind. The caller holds
-// the socket, and lead lets go of it.
+// lead writes j and, with it, what is owed and what waits behind. The caller
+// holds the socket, and lead lets go of it.
 func (c *Conn) lead(ctx context.Context, j *job) error {
 	b := batch{c: c, ctx: ctx, buf: getWriteBuffer()}
 	c.mu.Lock()
@@ -368,8 +370,8 @@ func (c *Conn) leadFailed(ctx context.Context, b *batch, owed owedKinds, followe
 	return c.verdict(ctx, errBroken)
 }
 
-// canWithdraw reports whether nc is still of use after a write
-// was broken off before its first byte.
+// canWithdraw reports whether nc is still of use after a write was broken off
+// before its first byte.
 func canWithdraw(nc net.Conn) bool {
 	switch nc.(type) {
 	case *tls.Conn, *pump:
@@ -378,9 +380,9 @@ func canWithdraw(nc net.Conn) bool {
 	return true
 }
 
-// breakOff notes that a write was broken off for err. The socket is not let go again. If
-// the network has failed, rather than our patience, the reader may look for a
-// Close yet, whose code says more than an error does.
+// breakOff notes that a write was broken off for err. The socket is not let go
+// again. If the network has failed, rather than our patience, the reader may
+// look for a Close yet, whose code says more than an error does.
 func (c *Conn) breakOff(err error, now bool) {
 	c.mu.Lock()
 	c.broken = true
@@ -424,8 +426,8 @@ func (c *Conn) owedLeft(kinds owedKinds) {
 	c.closeLeft()
 }
 
-// takeFollowers takes from the queue who may be written for in a batch
-// that has size bytes already. c.mu is held.
+// takeFollowers takes from the queue who may be written for in a batch that has
+// size bytes already. c.mu is held.
 func (c *Conn) takeFollowers(size int) *waiter {
 	var followers queue
 	for w := c.queue.head; w != nil && w.small() && size+w.size() <= batchSize; w = c.queue.head {
@@ -462,9 +464,9 @@ func (c *Conn) settle() {
 	c.release()
 }
 
-// release lets go of the socket: to the next in the queue, or after
-// sending what is owed. It does not wait: what the kernel does not take
-// at once is left to a goroutine, which lets go then.
+// release lets go of the socket: to the next in the queue, or after sending
+// what is owed. It does not wait: what the kernel does not take at once is left
+// to a goroutine, which lets go then.
 func (c *Conn) release() {
 	for {
 		c.mu.Lock()
@@ -495,8 +497,7 @@ func (c *Conn) release() {
 	}
 }
 
-// sendOwed sends frames that were owed, from n on, and
-// lets go of the socket.
+// sendOwed sends frames that were owed, from n on, and lets go of the socket.
 func (c *Conn) sendOwed(buf *[]byte, n int, owed owedKinds) {
 	_, err := c.writeWaiting(context.Background(), (*buf)[n:])
 	putWriteBuffer(buf)
@@ -537,7 +538,8 @@ func (b *batch) add(j *job) error {
 	return nil
 }
 
-// frame adds a frame. This is the one place where one is made for a user's data.
+// frame adds a frame. This is the one place where one is made for a user's
+// data.
 func (b *batch) frame(op opcode, fin bool, payload []byte) error {
 	h := header{fin: fin, opcode: op, payloadLength: uint64(len(payload))}
 	h.masked, h.maskingKey = b.c.maskingKey()
@@ -560,8 +562,8 @@ func (b *batch) frame(op opcode, fin bool, payload []byte) error {
 	}
 }
 
-// write adds p as it is. Of a long p, the buffer takes what
-// it has room for, and the rest is handed to the kernel without a copy.
+// write adds p as it is. Of a long p, the buffer takes what it has room for,
+// and the rest is handed to the kernel without a copy.
 func (b *batch) write(p []byte) error {
 	n := len(p)
 	switch {
@@ -659,9 +661,9 @@ func (c *Conn) writePiece(g *guard, p []byte) (int, error) {
 	return n, err
 }
 
-// Flush returns when the kernel has what was written by calls that have begun, also those of other
-// goroutines, and the answers to the Pings received. It does not wait for a
-// MessageWriter, nor for those who do.
+// Flush returns when the kernel has what was written by calls that have begun,
+// also those of other goroutines, and the answers to the Pings received. It
+// does not wait for a MessageWriter, nor for those who do.
 func (c *Conn) Flush(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -669,8 +671,8 @@ func (c *Conn) Flush(ctx context.Context) error {
 	return c.send(ctx, job{batch: []Message{}, streamed: true})
 }
 
-// A MessageWriter writes one message in fragments (RFC 6455, section 5.4).
-// It must not be used concurrently, and must be closed or aborted.
+// A MessageWriter writes one message in fragments (RFC 6455, section 5.4). It
+// must not be used concurrently, and must be closed or aborted.
 type MessageWriter struct {
 	c     *Conn
 	ctx   context.Context
@@ -680,9 +682,9 @@ type MessageWriter struct {
 	err   error   // why no more can be written
 }
 
-// NextWriter begins a message that is written piece by piece, under ctx. Its length
-// need not be known, and it takes a buffer of 16 KiB. Other messages, of this method too, wait for its
-// end; control frames go between its frames.
+// NextWriter begins a message that is written piece by piece, under ctx. Its
+// length need not be known, and it takes a buffer of 16 KiB. Other messages, of
+// this method too, wait for its end; control frames go between its frames.
 func (c *Conn) NextWriter(ctx context.Context, typ MessageType) (*MessageWriter, error) {
 	if err := checkWrite(ctx, typ); err != nil {
 		return nil, err
@@ -709,8 +711,9 @@ func (c *Conn) NextWriter(ctx context.Context, typ MessageType) (*MessageWriter,
 	return w, nil
 }
 
-// Write adds p to the message. It waits only when a fragment is full. p is not kept. After
-// an error the message can't be completed, and it is as if Abort had been called.
+// Write adds p to the message. It waits only when a fragment is full. p is not
+// kept. After an error the message can't be completed, and it is as if Abort
+// had been called.
 func (w *MessageWriter) Write(p []byte) (int, error) {
 	w.checkContext()
 	written := 0
@@ -789,8 +792,8 @@ func (w *MessageWriter) release(err error) {
 	w.c.endStream()
 }
 
-// endStream lets those go on who have waited for the streamed message
-// to end: up to, and with, the next that streams.
+// endStream lets those go on who have waited for the streamed message to end:
+// up to, and with, the next that streams.
 func (c *Conn) endStream() {
 	c.mu.Lock()
 	c.stream = nil
@@ -825,10 +828,10 @@ func putWriteBuffer(b *[]byte) {
 
 // maskingKey returns whether frames are masked, and the key for one.
 //
-// "The masking key needs to be unpredictable; thus, the masking key MUST
-// be derived from a strong source of entropy, and the masking key for a
-// given frame MUST NOT make it simple for a server/proxy to predict the
-// masking key for a subsequent frame." (section 5.3)
+// "The masking key needs to be unpredictable; thus, the masking key MUST be
+// derived from a strong source of entropy, and the masking key for a given
+// frame MUST NOT make it simple for a server/proxy to predict the masking key
+// for a subsequent frame." (section 5.3)
 func (c *Conn) maskingKey() (masked bool, key uint32) {
 	if c.side == serverSide {
 		return false, 0
@@ -844,8 +847,8 @@ func (c *Conn) maskingKey() (masked bool, key uint32) {
 	return true, key
 }
 
-// A keySource holds keys for the frames to come: to
-// ask for many at a time costs a tenth.
+// A keySource holds keys for the frames to come: to ask for many at a time
+// costs a tenth.
 type keySource struct {
 	random [512]byte
 	used   int

@@ -20,11 +20,16 @@ type mutant struct {
 }
 
 func (m mutant) String() string {
+	return fmt.Sprintf("%s:%d %s", m.pos.Filename, m.pos.Line, m.change())
+}
+
+// change says what m does differently.
+func (m mutant) change() string {
 	when := "never"
 	if m.always {
 		when = "always"
 	}
-	return fmt.Sprintf("%s:%d %s: %s if %s", m.pos.Filename, m.pos.Line, m.function, when, m.condition)
+	return fmt.Sprintf("%s: %s if %s", m.function, when, m.condition)
 }
 
 // mutate returns src with each condition of the named functions made to ask whether it is
