@@ -112,9 +112,8 @@ type Conn struct {
 	liveness
 	pings []*pingWaiter
 
-	lingering atomic.Bool // whoever gets the read half next has to linger
-	lingered  bool        // it was set once
-	closed    atomic.Bool // the socket
+	draining bool        // drain has been started
+	closed   atomic.Bool // the socket
 }
 
 // newConn returns a Conn over nc, on which the opening handshake has succeeded.
@@ -387,54 +386,34 @@ func (c *Conn) leave() {
 	c.closeLeft()
 }
 
-// closeLeft lets the connection linger if it has ended and the Close frame, if
-// one was owed, has left.
+// closeLeft has the socket closed if the connection has ended and the Close
+// frame, if one was owed, has left.
 func (c *Conn) closeLeft() {
 	c.mu.Lock()
-	due := c.end.Load() != nil && c.owed.kinds&owesClose == 0 && !c.closeInFlight && !c.lingered
-	c.lingered = c.lingered || due
+	end := c.end.Load()
+	due := end != nil && !end.isLoss() && c.owed.kinds&owesClose == 0 && !c.closeInFlight && !c.draining
+	c.draining = c.draining || due
 	c.mu.Unlock()
 	if due {
-		c.lingering.Store(true)
-		c.linger()
+		go c.drain()
 	}
 }
 
 var aLongTimeAgo = time.Unix(1, 0)
 
-// linger closes the socket once the peer has. Closed earlier, with something
+// drain closes the socket once the peer has. Closed earlier, with something
 // unread, it would be reset, and the peer might lose what it has not read: the
-// Close frame that says why. It does nothing while somebody reads, who will
-// call linger on letting go.
+// Close frame that says why. CloseTimeout ends the wait, by closing the socket.
 //
 // "The underlying TCP connection, in most normal cases, SHOULD be closed first
 // by the server, so that it holds the TIME_WAIT state and not the client [...]
 // In abnormal cases (such as not having received a TCP Close from the server
 // after a reasonable amount of time) a client MAY initiate the TCP Close."
 // (section 7.1.1)
-func (c *Conn) linger() {
-	if !c.readMu.tryLock() {
-		return
-	}
-	if !c.lingering.CompareAndSwap(true, false) {
-		c.readMu.unlock()
-		return
-	}
-	c.dropGuard()
-	c.input.drop()
-	c.nc.SetReadDeadline(time.Time{})
-	drained := c.sock.drained()
-	c.readMu.unlock()
-	if drained {
-		c.closeSocket()
-	} else {
-		go c.drain()
-	}
-}
-
-// drain waits for the peer to close the socket. CloseTimeout ends that, by
-// closing it.
 func (c *Conn) drain() {
+	c.readMu.lock(nil) // until the last reader has left
+	c.nc.SetReadDeadline(time.Time{})
+	c.unlockRead()
 	half, ok := c.nc.(interface{ CloseWrite() error })
 	switch {
 	case c.side == clientSide:

@@ -473,7 +473,6 @@ func (s tapeSocket) fill(in *input, _ int) error {
 
 func (s tapeSocket) read(p []byte) (int, error)  { return s.Read(p) }
 func (s tapeSocket) write(p []byte) (int, error) { return s.Write(p) }
-func (s tapeSocket) drained() bool               { return true }
 
 // A fuzzSocket is what a Conn may read from.
 type fuzzSocket struct {
@@ -540,6 +539,7 @@ var fuzzWays = []fuzzWay{
 				}
 				return err
 			}
+			spoil(readBuffers.Get().(*readBuffer)) // which is not the one that m lies in
 			r.got(m.Type, m.Data)
 			clear(m.Data) // it is the body's
 		}
@@ -599,6 +599,27 @@ var fuzzWays = []fuzzWay{
 			r.got(typ, data)
 		}
 	}},
+	{"Read that is cancelled, then NextReader", func(r *fuzzRun) error {
+		for {
+			var typ MessageType
+			var data []byte
+			err := r.untilCut(func(ctx context.Context) (err error) {
+				typ, data, err = r.conn.Read(ctx)
+				return err
+			})
+			if err == errCut {
+				var reader *MessageReader
+				if typ, reader, err = r.conn.NextReader(context.Background()); err != nil {
+					return err
+				}
+				data, err = io.ReadAll(iotest.OneByteReader(reader))
+			}
+			if err != nil {
+				return err
+			}
+			r.got(typ, data)
+		}
+	}},
 	{"NextReader that is cancelled", func(r *fuzzRun) error {
 		for {
 			var typ MessageType
@@ -625,6 +646,12 @@ var fuzzWays = []fuzzWay{
 	}},
 }
 
+// spoil makes what is in buf worthless, and gives it back.
+func spoil(buf *readBuffer) {
+	clear(buf[:])
+	readBuffers.Put(buf)
+}
+
 // A fuzzRun is one way to read a stream.
 type fuzzRun struct {
 	*testing.T
@@ -649,20 +676,24 @@ func (r *fuzzRun) got(typ MessageType, data []byte) {
 
 var errCut = errors.New("the piece is over")
 
-// repeat repeats call, whose context ends at each cut, until it returns
-// something else.
+// untilCut calls call with a context that ends at the next cut.
+func (r *fuzzRun) untilCut(call func(context.Context) error) error {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	r.tape.setAtCut(func() { cancel(errCut) })
+	err := call(ctx)
+	r.tape.setAtCut(nil)
+	if held := cap(r.conn.unfinished); err == errCut && held > maxHeld(r.tape.came) {
+		r.Fatalf("%s: %d bytes held when %d had come", r.name, held, r.tape.came)
+	}
+	return err
+}
+
+// repeat calls call, until each cut and again, until it returns something else.
 func (r *fuzzRun) repeat(call func(context.Context) error) error {
 	for {
-		ctx, cancel := context.WithCancelCause(context.Background())
-		r.tape.setAtCut(func() { cancel(errCut) })
-		err := call(ctx)
-		r.tape.setAtCut(nil)
-		cancel(nil)
-		if err != errCut {
+		if err := r.untilCut(call); err != errCut {
 			return err
-		}
-		if held := cap(r.conn.unfinished); held > maxHeld(r.tape.came) {
-			r.Fatalf("%s: %d bytes held when %d had come", r.name, held, r.tape.came)
 		}
 	}
 }

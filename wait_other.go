@@ -24,10 +24,6 @@ type socket interface {
 
 	// write writes what it can without waiting, which may be nothing.
 	write(p []byte) (int, error)
-
-	// drained drops what can be read without waiting, and reports whether there
-	// will be no more.
-	drained() bool
 }
 
 // A plainSocket is any net.Conn. It waits with the few bytes that an input
@@ -61,8 +57,6 @@ func (s *plainSocket) read(p []byte) (int, error) {
 }
 
 func (s *plainSocket) write([]byte) (int, error) { return 0, nil }
-
-func (s *plainSocket) drained() bool { return false }
 
 // A pump gives deadlines to a net.Conn that has none. It reads in a goroutine
 // of its own, at most one buffer ahead, until it is closed. A write that has to
@@ -141,8 +135,11 @@ func (p *pump) SetWriteDeadline(t time.Time) error {
 		var timer *time.Timer
 		timer = afterFunc(time.Until(t), func() {
 			p.mu.Lock()
-			p.late = timer == p.lateTimer // it was not stopped
-			late := p.late
+			late := timer == p.lateTimer // it was not stopped
+			p.late = p.late || late
+			if late && p.err == nil {
+				p.err = os.ErrDeadlineExceeded // for a read, too
+			}
 			p.mu.Unlock()
 			if late {
 				p.Close()
@@ -184,7 +181,9 @@ func (p *pump) run() {
 // Close does not wait, also on TLS.
 func (p *pump) Close() error {
 	p.mu.Lock()
-	p.err = net.ErrClosed
+	if p.err == nil {
+		p.err = net.ErrClosed
+	}
 	p.change()
 	p.mu.Unlock()
 	return closeNow(p.Conn)

@@ -129,22 +129,6 @@ func (s *rawSocket) writeSome(fd uintptr) bool {
 	return true
 }
 
-func (s *rawSocket) drained() bool {
-	var p [4 << 10]byte
-	eof := false
-	err := s.rc.Read(func(fd uintptr) bool {
-		for range 16 { // a peer that sends without end is not to keep us
-			n, err := ignoringEINTR(syscall.Read, int(fd), p[:])
-			if n <= 0 {
-				eof = err != syscall.EAGAIN
-				break
-			}
-		}
-		return true
-	})
-	return eof || err != nil
-}
-
 func ignoringEINTR(call func(int, []byte) (int, error), fd int, p []byte) (int, error) {
 	for {
 		n, err := call(fd, p)
