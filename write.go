@@ -350,7 +350,7 @@ func (c *Conn) lead(ctx context.Context, j *job) error {
 
 // leadFailed sees to what lead could not write for err.
 func (c *Conn) leadFailed(ctx context.Context, b *batch, owed owedKinds, followers *waiter, err error) error {
-	withdrawn := err == errWithdrawn && !b.began && canWithdraw(c.nc)
+	withdrawn := err == errWithdrawn && !b.began
 	c.mu.Lock()
 	c.owed.kinds |= owed
 	c.queue.prepend(followers)
@@ -362,7 +362,7 @@ func (c *Conn) leadFailed(ctx context.Context, b *batch, owed owedKinds, followe
 	case withdrawn:
 		c.release()
 		return context.Cause(ctx)
-	case err == errWithdrawn:
+	case err == errWithdrawn, err == errCutShort:
 		c.breakOff(context.Cause(ctx), true)
 		return c.Err()
 	}
@@ -509,8 +509,11 @@ func (c *Conn) sendOwed(buf *[]byte, n int, owed owedKinds) {
 	c.release()
 }
 
-// errWithdrawn is what a write under a context that ends returns.
-var errWithdrawn = errors.New("websocket: write withdrawn")
+// What becomes of a write whose context ends: as if it had not been, or not.
+var (
+	errWithdrawn = errors.New("websocket: write withdrawn")
+	errCutShort  = errors.New("websocket: write cut short")
+)
 
 // A batch is what the holder of the socket writes.
 type batch struct {
@@ -612,7 +615,8 @@ func (b *batch) transmit(p []byte) error {
 }
 
 // writeWaiting writes p, and waits for the kernel to take it. It returns how
-// much it took, and errWithdrawn if that is not all because ctx has ended.
+// much it took, and errWithdrawn or errCutShort if that is not all because ctx
+// has ended.
 func (c *Conn) writeWaiting(ctx context.Context, p []byte) (n int, err error) {
 	var g *guard
 	if ctx.Done() != nil {
@@ -633,14 +637,17 @@ func (c *Conn) writeWaiting(ctx context.Context, p []byte) (n int, err error) {
 			err = nil // there was progress
 		}
 	}
-	fired := g.disarm()
+	fired := g.disarm() || ctx.Err() != nil
 	c.nc.SetWriteDeadline(time.Time{})
+	late := errors.Is(err, os.ErrDeadlineExceeded)
 	switch {
 	case n == len(p):
 		return n, nil
-	case fired:
+	case n == 0 && (err == errWithdrawn || late && fired && canWithdraw(c.nc)):
 		return n, errWithdrawn
-	case errors.Is(err, os.ErrDeadlineExceeded):
+	case err == errWithdrawn || late && fired:
+		return n, errCutShort
+	case late:
 		return n, errWriteTimeout
 	}
 	return n, err
