@@ -35,7 +35,7 @@ const (
 	StatusTLSHandshake            StatusCode = 1015 // never sent: the TLS handshake failed
 )
 
-// String returns the registered name of c, or its number and range.
+// String returns the registered name of c, or its number.
 func (c StatusCode) String() string {
 	switch c {
 	case StatusNormalClosure:

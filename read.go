@@ -17,9 +17,8 @@ import (
 var ErrConcurrentRead = errors.New("websocket: another read is in progress")
 
 var (
-	errReaderOver      = errors.New("websocket: the rest of the message was discarded by a later read")
-	errUnexpectedData  = &protocolError{StatusPolicyViolation, "7.4.1", "data message to an endpoint that reads none"}
-	errNothingReceived = errors.New("websocket: a read of the network connection returned neither a byte nor an error")
+	errReaderOver     = errors.New("websocket: the rest of the message was discarded by a later read")
+	errUnexpectedData = &protocolError{StatusPolicyViolation, "7.4.1", "data message to an endpoint that reads none"}
 )
 
 // A readHalf is what reading needs. It belongs to the holder of readMu: to a
