@@ -1016,7 +1016,7 @@ func TestHandlerRefuses(t *testing.T) {
 			return nil, nil
 		}, 200, "page"},
 		{"an answer and an error", func(w http.ResponseWriter, r *http.Request) (serveFunc, error) {
-			http.Error(w, "full", 503)
+			http.Error(w, "full", http.StatusServiceUnavailable)
 			return nil, failure
 		}, 503, "full\n"},
 		{"an answer and a function", func(w http.ResponseWriter, r *http.Request) (serveFunc, error) {
