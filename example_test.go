@@ -317,20 +317,16 @@ func ExampleConn_Close_shutdown() {
 
 // A peer that is gone without a word is noticed after PingInterval and PingTimeout.
 func ExampleDialer_keepalive() {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		websocket.Upgrade(w, r) // and never reads: no Pong will come
-	})}
-	go server.Serve(listener)
+	wake := make(chan bool)
+	server := serverOf(websocket.Upgrader{}, func(ctx context.Context, c *websocket.Conn) {
+		<-wake // it does not read, so no Pong comes
+	})
 	defer server.Close()
+	defer close(wake)
 
 	d := websocket.Dialer{PingInterval: 20 * time.Millisecond, PingTimeout: 20 * time.Millisecond}
 	ctx := context.Background()
-	c, _, err := d.Dial(ctx, "ws://"+listener.Addr().String())
+	c, _, err := d.Dial(ctx, server.URL)
 	if err != nil {
 		fmt.Println(err)
 		return
