@@ -348,6 +348,15 @@ func TestCheckResponse(t *testing.T) {
 	}
 }
 
+// What is not "scheme://host:port" is no origin, even if it looks like a part of one.
+func TestParseOriginWithoutAuthority(t *testing.T) {
+	for _, s := range []string{"", "null", "example.com", "https:", "https:/example.com"} {
+		if o, ok := parseOrigin(s); ok {
+			t.Errorf("%q: got %+v, want none", s, o)
+		}
+	}
+}
+
 func TestCheckHeader(t *testing.T) {
 	for _, test := range []struct {
 		header http.Header
@@ -356,6 +365,7 @@ func TestCheckHeader(t *testing.T) {
 		{nil, ""},
 		{http.Header{"X-A": {"b", ""}, "x-b": {"\tc\u00e9"}}, ""},
 		{http.Header{"Date": nil}, ""},
+		{http.Header{"Access-Control-Allow-Origin": {"https://example.com"}}, ""},
 		{http.Header{"Connection": nil}, ""},
 
 		{http.Header{"": {"x"}}, "invalid header field name"},
