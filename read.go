@@ -69,7 +69,14 @@ func (c *Conn) endRead() {
 // lockRead takes the read half. A context that has ended with the connection
 // does not keep the caller from what was received before.
 func (c *Conn) lockRead(ctx context.Context) error {
-	if ctx.Err() != nil && context.Cause(ctx) != c.Err() || !c.readMu.lock(ctx.Done()) {
+	giveUp := ctx.Done()
+	if ctx.Err() != nil {
+		if context.Cause(ctx) != c.Err() {
+			return context.Cause(ctx)
+		}
+		giveUp = nil
+	}
+	if !c.readMu.lock(giveUp) {
 		return context.Cause(ctx)
 	}
 	return nil
@@ -609,7 +616,8 @@ func (c *Conn) readNothing(ctx context.Context) error {
 		if !closing {
 			return c.fail(errUnexpectedData)
 		}
-		err = c.discard(ctx)
+		c.skipping = c.in.underWay()
+		err = c.skipReader(ctx)
 	}
 	return err
 }
