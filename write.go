@@ -128,8 +128,10 @@ func (q *queue) push(w *waiter) {
 func (q *queue) pop() *waiter {
 	w := q.head
 	if w != nil {
-		q.head = w.next
-		w.next = nil
+		q.head, w.next = w.next, nil
+	}
+	if q.head == nil {
+		q.tail = nil // which would keep a payload
 	}
 	return w
 }
