@@ -713,6 +713,9 @@ func TestGroupCommitTCP(t *testing.T) {
 			calls = append(calls, goCall(func() error {
 				return c.Write(t.Context(), MessageBinary, numbered(i, 0, 20))
 			}))
+			for counted.writes.Load() == 0 { // so that the first has no followers
+				runtime.Gosched()
+			}
 		}
 		awaitQueue(t, c, n-1)
 		peer.drop(t, filled)
@@ -1532,6 +1535,46 @@ func TestWriteError(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A panickingConn has a bug.
+type panickingConn struct{ net.Conn }
+
+func (panickingConn) Write([]byte) (int, error) { panic("a bug") }
+
+// A panic below us goes to who called, and leaves nobody waiting
+// for longer than the connection lives.
+func TestWritePanic(t *testing.T) {
+	eachSide(t, func(t *testing.T, side side) {
+		synctest.Test(t, func(t *testing.T) {
+			endpoint, nc := testnet.Pipe()
+			defer nc.Close()
+			c := newWriteConn(t, panickingConn{endpoint}, side)
+			func() {
+				defer func() {
+					if v := recover(); v != "a bug" {
+						t.Errorf("got panic %v", v)
+					}
+				}()
+				c.Write(t.Context(), MessageText, nil)
+			}()
+			ctx, cancel := context.WithCancelCause(t.Context())
+			withdrawn, waiting := goWrite(ctx, c, nil), goWrite(t.Context(), c, nil)
+			cancel(errWithdraw)
+			withdrawn.wantNow(t, errWithdraw)
+			reading := goCall(func() error { _, _, err := c.Read(t.Context()); return err })
+			synctest.Wait()
+			start := time.Now()
+			if err := c.Close(StatusNormalClosure, ""); err == nil || err != c.Err() {
+				t.Errorf("Close: got %v, want %v", err, c.Err())
+			}
+			if took := time.Since(start); took != defaultCloseTimeout {
+				t.Errorf("Close took %v, want %v", took, defaultCloseTimeout)
+			}
+			waiting.wantNow(t, net.ErrClosed)
+			reading.wantNow(t, c.Err())
+		})
+	})
 }
 
 // The code of the peer's Close wins over the error of a write that found
