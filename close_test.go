@@ -292,7 +292,9 @@ func TestCloseUnanswered(t *testing.T) {
 					if !ok || end != c.Err() || end.Code != StatusAbnormalClosure || !end.Local || !errors.Is(end, os.ErrDeadlineExceeded) {
 						t.Errorf("got %v", err)
 					}
-					n.await(t, "closed", c.closed.Load) // right behind it
+					if !c.closed.Load() {
+						t.Error("the socket is open")
+					}
 				}
 			})
 		})
@@ -612,6 +614,38 @@ func checkEnded(t *testing.T, c *Conn) {
 		t.Errorf("CloseNow: %v", err)
 	}
 	check("Err", c.Err())
+}
+
+// Where the server can't half-close, for its net.Conn is wrapped, it closes after the
+// handshake: the client has nothing more to say. After a violation
+// it might have, and be told why by our Close.
+func TestNoHalfClose(t *testing.T) {
+	onNetworks(t, func(t *testing.T, n network) {
+		dial := n.dial
+		n.dial = func(t testing.TB, s side) (endpoint, peer net.Conn) {
+			endpoint, peer = dial(t, s)
+			return struct{ net.Conn }{endpoint}, peer
+		}
+		start := time.Now()
+		server, client := n.connectBoth(t, testConfig(0))
+		go server.Read(context.Background())
+		if err := client.Close(StatusNormalClosure, ""); err != nil {
+			t.Error(err)
+		}
+		n.await(t, "closed", server.closed.Load)
+		n.await(t, "closed", client.closed.Load)
+		n.took(t, start, 0)
+
+		c, p := n.connect(t, closeConfig(serverSide))
+		p.send(p.frame(3, ""), make([]byte, 30<<10))
+		start = time.Now()
+		_, _, err := c.Read(t.Context())
+		wantStatus(t, err, StatusProtocolError)
+		p.send(make([]byte, 30<<10))
+		p.wantClose(StatusProtocolError)
+		p.wantEnd()
+		n.took(t, start, closeTimeoutOfTests)
+	})
 }
 
 // A violation of the protocol ends the connection with a Close frame that says so. The

@@ -335,13 +335,15 @@ func TestPingCancelled(t *testing.T) {
 		if _, err := c.Ping(ctx); err != errCause {
 			t.Errorf("under a context that has ended: got %v, want the cause", err)
 		}
+		c.mu.Lock()
+		if len(c.pings) != 0 {
+			t.Errorf("%d pings are remembered", len(c.pings))
+		}
+		c.mu.Unlock()
 		for range 3 {
 			p.send(p.frame(opPong, payload))
 		}
 		wantPinged(t, c, p)
-		if len(c.pings) != 0 {
-			t.Errorf("%d pings are remembered", len(c.pings))
-		}
 	})
 }
 
@@ -372,6 +374,9 @@ func TestPongsOutOfPlace(t *testing.T) {
 		payload := p.wantPing()
 		p.send(p.frame(opPong, "\xff"+payload[1:]), p.frame(opPong, payload[:7]), p.frame(opPong, ""), p.frame(opPing, "read"))
 		p.want(opPong, "read")
+		if n.bubble {
+			synctest.Wait()
+		}
 		select {
 		case err := <-pinging:
 			t.Fatalf("answered by a Pong of something else: %v", err)
@@ -450,7 +455,8 @@ func TestPingsConcurrently(t *testing.T) {
 				shortest := time.Hour
 				for range 500 {
 					ctx, cancel := context.WithCancel(t.Context())
-					if rand.IntN(10) == 0 {
+					// On TLS, a write that is cut short ends the connection.
+					if n.name != "tls" && rand.IntN(10) == 0 {
 						go cancel()
 					}
 					rtt, err := c.Ping(ctx)

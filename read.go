@@ -50,14 +50,25 @@ type readHalf struct {
 
 // beginRead makes the caller the one reader and gives it the read half.
 func (c *Conn) beginRead(ctx context.Context) error {
-	if !c.reserved.CompareAndSwap(false, true) {
-		return ErrConcurrentRead
+	if err := c.reserve(); err != nil {
+		return err
 	}
 	if err := c.lockRead(ctx); err != nil {
 		c.reserved.Store(false)
 		return err
 	}
 	return nil
+}
+
+// reserve makes the caller the one reader.
+func (c *Conn) reserve() error {
+	if c.reserved.CompareAndSwap(false, true) {
+		return nil
+	}
+	if end := c.Err(); end != nil {
+		return end // the other will hear of it, too
+	}
+	return ErrConcurrentRead
 }
 
 // endRead gives back what beginRead took.
@@ -133,8 +144,10 @@ func (c *Conn) ReadAppend(ctx context.Context, dst []byte) (MessageType, []byte,
 // break, or the end of ctx, the connection is as usable as before.
 func (c *Conn) Messages(ctx context.Context) iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
-		if !c.reserved.CompareAndSwap(false, true) {
-			yield(Message{}, ErrConcurrentRead)
+		if err := c.reserve(); err != nil {
+			if !c.endedQuietly() {
+				yield(Message{}, err)
+			}
 			return
 		}
 		defer c.reserved.Store(false)
@@ -584,8 +597,8 @@ func (c *Conn) readSome(ctx context.Context, p []byte) (int, error) {
 // ErrConcurrentRead.
 func (c *Conn) CloseRead(ctx context.Context) context.Context {
 	reading, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
-	if !c.reserved.CompareAndSwap(false, true) {
-		cancel(ErrConcurrentRead)
+	if err := c.reserve(); err != nil {
+		cancel(err)
 		return reading
 	}
 	go func() {

@@ -466,6 +466,46 @@ func TestContextEndsBetweenReads(t *testing.T) {
 	})
 }
 
+// A slowDeadline takes its time to end a read.
+type slowDeadline struct {
+	net.Conn
+	begun chan bool
+}
+
+func (c slowDeadline) SetReadDeadline(t time.Time) error {
+	if !t.IsZero() {
+		c.begun <- true
+		time.Sleep(10 * time.Millisecond)
+	}
+	return c.Conn.SetReadDeadline(t)
+}
+
+// What a context that ends has begun, to end a read, is done with before the
+// next one, also if the read has meanwhile got what it waited for.
+func TestContextEndsWithRead(t *testing.T) {
+	a, b := testnet.Pipe()
+	endpoint := slowDeadline{a, make(chan bool, 1)}
+	c, p := connectOver(t, endpoint, b, testConfig(serverSide))
+	for range 5 {
+		ctx, cancel := context.WithCancel(t.Context())
+		first := async(func() error { _, _, err := c.Read(ctx); return err })
+		tcp.awaitReader(t, c)
+		cancel()
+		<-endpoint.begun
+		p.send(p.frame(opText, "one"))
+		if err := <-first; err != nil {
+			t.Fatal(err)
+		}
+		second := async(func() error { _, _, err := c.Read(t.Context()); return err })
+		tcp.awaitReader(t, c)
+		time.Sleep(20 * time.Millisecond)
+		p.send(p.frame(opText, "two"))
+		if err := <-second; err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // Contexts may take turns in any order. Each ends its own reads only.
 func TestContextsAlternate(t *testing.T) {
 	onNetworks(t, func(t *testing.T, n network) {
@@ -723,11 +763,11 @@ func TestContextDoesNotHoldConn(t *testing.T) {
 	}
 }
 
-// keeps reports whether c stays registered with a context between reads.
+// keeps reports whether c keeps a registration with a context.
 func keeps(c *Conn) bool {
 	c.readMu.lock(nil)
 	defer c.readMu.unlock()
-	return c.kept != nil
+	return c.kept != nil || c.seen != nil
 }
 
 // "A kept registration is dropped [...] at the ping tick", and
@@ -918,9 +958,10 @@ func TestMessagesDataWhileOthersClose(t *testing.T) {
 					if received++; received == 50+i {
 						go server.Close(StatusNormalClosure, "")
 					}
+					first := bytes.Clone(m.Data[:min(1, len(m.Data))])
 					for range 3 {
 						runtime.Gosched()
-						if !wholeMessage(m.Data) {
+						if bytes.Count(m.Data, first) < len(m.Data) {
 							t.Errorf("message %d was changed", received)
 							return
 						}
@@ -1434,6 +1475,38 @@ func TestCloseReadEnds(t *testing.T) {
 					}
 				}
 			})
+		})
+	}
+}
+
+// What CloseRead has begun to discard, because we are closing, is not given to a
+// read that comes later.
+func TestCloseReadLeavesNoHalf(t *testing.T) {
+	for range 20 {
+		synctest.Test(t, func(t *testing.T) {
+			c, p := pipe.connect(t, testConfig(serverSide))
+			ctx, cancel := context.WithCancel(t.Context())
+			reading := c.CloseRead(ctx)
+			synctest.Wait()
+			closing := async(func() error { return c.Close(StatusNormalClosure, "") })
+			p.wantClose(StatusNormalClosure)
+			frame := p.frame(opText, "0123456789")
+			p.send(frame[:len(frame)-5])
+			later := async(func() string {
+				<-reading.Done()
+				_, data, _ := c.Read(t.Context())
+				return string(data)
+			})
+			synctest.Wait()
+			cancel()
+			synctest.Wait()
+			p.send(frame[len(frame)-5:], p.closeFrame(StatusNormalClosure, ""))
+			if err := <-closing; err != nil {
+				t.Error(err)
+			}
+			if got := <-later; got != "" {
+				t.Errorf("read %q", got)
+			}
 		})
 	}
 }

@@ -1093,8 +1093,10 @@ func TestHandlerContext(t *testing.T) {
 		if err := context.Cause(ctx); err != nil {
 			t.Errorf("cause %v before the end", err)
 		}
-		go c.Read(context.Background())
+		var reading sync.WaitGroup
+		reading.Go(func() { c.Read(context.Background()) })
 		<-derived.Done()
+		reading.Wait()
 		if err := ctx.Err(); err != context.Canceled {
 			t.Errorf("Err: %v, want context.Canceled", err)
 		}
