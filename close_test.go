@@ -292,9 +292,7 @@ func TestCloseUnanswered(t *testing.T) {
 					if !ok || end != c.Err() || end.Code != StatusAbnormalClosure || !end.Local || !errors.Is(end, os.ErrDeadlineExceeded) {
 						t.Errorf("got %v", err)
 					}
-					if !c.closed.Load() {
-						t.Error("the socket is open")
-					}
+					n.await(t, "closed", c.closed.Load) // right behind it
 				}
 			})
 		})
@@ -347,6 +345,39 @@ func TestCloseNowWhile(t *testing.T) {
 			})
 		})
 	}
+}
+
+// CloseNow after the end does not take our last frame from the peer, unless
+// that can't leave anyway: then it ends what is stuck.
+func TestCloseNowAfterPeerCloses(t *testing.T) {
+	onNetworks(t, func(t *testing.T, n network) {
+		c, p := n.connect(t, testConfig(serverSide))
+		p.send(p.closeFrame(StatusGoingAway, ""))
+		_, _, err := c.Read(t.Context())
+		wantStatus(t, err, StatusGoingAway)
+		if err := c.CloseNow(); err != nil {
+			t.Error(err)
+		}
+		p.wantClose(StatusGoingAway)
+		p.wantEnd()
+
+		c, p = n.connect(t, testConfig(serverSide))
+		stuck := n.jam(t, c, p)
+		p.send(p.closeFrame(StatusGoingAway, ""))
+		_, _, err = c.Read(t.Context())
+		wantStatus(t, err, StatusGoingAway)
+		start := time.Now()
+		if err := c.CloseNow(); err != nil {
+			t.Error(err)
+		}
+		if err := <-stuck; err != c.Err() {
+			t.Errorf("got %v, want %v", err, c.Err())
+		}
+		n.took(t, start, 0)
+		if !c.closed.Load() {
+			t.Error("the socket is open")
+		}
+	})
 }
 
 // "CloseNow while Close waits returns at once", and ends its waiting.

@@ -353,8 +353,12 @@ func TestWriteAfterClose(t *testing.T) {
 		refused := func() {
 			t.Helper()
 			for name, write := range writes {
-				if err := write(); !errors.Is(err, net.ErrClosed) {
+				err := write()
+				if !errors.Is(err, net.ErrClosed) {
 					t.Errorf("%s: got %v, want an error that wraps net.ErrClosed", name, err)
+				}
+				if end := c.Err(); end != nil && err != end && !strings.HasPrefix(name, "MessageWriter") {
+					t.Errorf("%s: got %v, want %v", name, err, end)
 				}
 			}
 		}
@@ -1041,6 +1045,42 @@ func TestWriteFollowerOfPreparedLeaves(t *testing.T) {
 	})
 }
 
+// The moment in which a follower's payload is being copied is too short to be
+// met. Its context may end then too: it waits for the copy, and no longer.
+func TestWriteFollowerLeavesWhileCopied(t *testing.T) {
+	inWriteBubble(t, 100, func(t *testing.T, c *Conn, peer *writePeer) {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		w := &waiter{state: taken, wake: make(chan struct{}, 1)}
+		follower := goCall(func() error { return c.await(ctx, w) })
+		cancel(errWithdraw)
+		synctest.Wait()
+		follower.wantBlocked(t)
+		c.commit(w)
+		follower.wantNow(t, errWithdraw)
+		if w.state != abandoned {
+			t.Errorf("got state %d, so it might be sent twice, or waited for", w.state)
+		}
+	})
+}
+
+// Nor is that between being handed the socket and using it. A Close in it comes first.
+func TestWriteRefusedWithSocket(t *testing.T) {
+	inWriteBubble(t, 100, func(t *testing.T, c *Conn, peer *writePeer) {
+		c.mu.Lock()
+		c.busy = true
+		c.mu.Unlock()
+		closing := goCall(func() error { return c.Close(StatusNormalClosure, "") })
+		synctest.Wait()
+		if err := c.lead(t.Context(), &job{opcode: opText, fin: true}); err != errCloseSent {
+			t.Errorf("got %v, want %v", err, errCloseSent)
+		}
+		peer.want(t, opClose, true, []byte("\x03\xe8"))
+		peer.send(opClose, nil)
+		closing.wantNow(t, nil)
+		peer.wantEnd(t)
+	})
+}
+
 // If the one who writes for others withdraws in time, the others are written, once and in order.
 func TestWriteLeaderWithdrawn(t *testing.T) {
 	inWriteBubble(t, 0, func(t *testing.T, c *Conn, peer *writePeer) {
@@ -1513,7 +1553,8 @@ func TestWriteError(t *testing.T) {
 						start := time.Now()
 						call := goWrite(t.Context(), c, pattern(500, 1))
 						later := goWrite(t.Context(), c, pattern(20, 2))
-						for _, call := range []*writeCall{call, later, reading} {
+						streaming := goCall(func() error { _, err := c.NextWriter(t.Context(), MessageText); return err })
+						for _, call := range []*writeCall{call, later, streaming, reading} {
 							<-call.done
 							if call.err != c.Err() {
 								t.Errorf("got %v, want %v", call.err, c.Err())
