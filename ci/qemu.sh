@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# qemu.sh runs the tests on emulated machines of other kinds. The bytes
-# of an s390x are the other way round.
+# qemu.sh runs the tests on emulated machines of other kinds. The bytes of an s390x are
+# the other way round. internal/idle starts itself anew, which an emulator can't, and
+# measures the machine.
 set -euxo pipefail
 cd "$(dirname "$0")/.."
-env GOARCH=arm64 go test -timeout 30m -exec qemu-aarch64-static ./...
-env GOARCH=s390x go test -timeout 30m -exec qemu-s390x-static ./...
+packages=$(go list ./... | grep -v '/internal/idle$')
+env GOARCH=arm64 go test -timeout 30m -exec qemu-aarch64-static $packages
+env GOARCH=s390x go test -timeout 30m -exec qemu-s390x-static $packages
