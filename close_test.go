@@ -3,6 +3,7 @@ package websocket
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -344,6 +345,25 @@ func TestCloseNowWhile(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// crypto/tls waits to tell the peer that it closes, if no Write is in
+// progress. CloseNow does not.
+func TestCloseNowOnFullTLS(t *testing.T) {
+	for _, s := range []side{serverSide, clientSide} {
+		c, _ := tls_.connect(t, testConfig(s))
+		socket := c.nc.(*tls.Conn).NetConn()
+		socket.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
+		if n, err := socket.Write(make([]byte, jamLength)); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatalf("wrote %d bytes: %v", n, err)
+		}
+		socket.SetWriteDeadline(time.Time{})
+		start := time.Now()
+		if err := c.CloseNow(); err != nil {
+			t.Error(err)
+		}
+		tls_.took(t, start, 0)
 	}
 }
 

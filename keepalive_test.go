@@ -265,12 +265,13 @@ func TestConsecutiveReadsAddUp(t *testing.T) {
 // says nothing about the peer.
 func TestPingHeldUp(t *testing.T) {
 	onNetworks(t, func(t *testing.T, n network) {
-		cfg := keepaliveConfig()
-		cfg.writeTimeout = -1
+		cfg := testConfig(serverSide)
+		cfg.pingInterval, cfg.pingTimeout, cfg.writeTimeout = 300*time.Millisecond, 50*time.Millisecond, -1
 		c, p := n.connect(t, cfg)
-		n.jam(t, c, p)
 		reading := async(func() error { return readAll(c) })
-		time.Sleep(5 * (cfg.pingInterval + cfg.pingTimeout))
+		p.send(p.frame(opPong, p.wantPing())) // the first leaves
+		n.jam(t, c, p)
+		time.Sleep(2 * (cfg.pingInterval + cfg.pingTimeout))
 		if err := c.Err(); err != nil {
 			t.Fatal(err)
 		}
