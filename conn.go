@@ -51,6 +51,7 @@ const (
 type connConfig struct {
 	side         side
 	subprotocol  string
+	compression  *compression  // nil: none
 	readLimit    int64         // < 0: none
 	pingInterval time.Duration // < 0: no keepalive
 	pingTimeout  time.Duration // < 0: none

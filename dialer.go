@@ -28,6 +28,10 @@ type Dialer struct {
 	// first. Default: none.
 	Subprotocols []string
 
+	// Compression asks for permessage-deflate (RFC 7692), which is used if
+	// the server knows it. Default: nil, none.
+	Compression *Compression
+
 	// ReadLimit is how many bytes a received message may have. A
 	// connection with a longer one is failed with StatusMessageTooBig.
 	// Default: 1 MiB. Negative: no limit.
@@ -173,6 +177,9 @@ func (d *Dialer) newRequest(rawURL string) (*http.Request, error) {
 	if err := checkSubprotocols(d.Subprotocols); err != nil {
 		return nil, fmt.Errorf("websocket: Dialer.Subprotocols: %w", err)
 	}
+	if err := d.Compression.check(); err != nil {
+		return nil, fmt.Errorf("websocket: Dialer.Compression: %w", err)
+	}
 	req := &http.Request{
 		Method:     http.MethodGet,
 		URL:        u,
@@ -313,6 +320,9 @@ func (d *Dialer) addHandshake(h http.Header) {
 	if len(d.Subprotocols) > 0 {
 		h["Sec-Websocket-Protocol"] = []string{strings.Join(d.Subprotocols, ", ")}
 	}
+	if d.Compression != nil {
+		h["Sec-Websocket-Extensions"] = []string{d.Compression.offer()}
+	}
 }
 
 // appendRequest appends req as it goes over the wire.
@@ -363,7 +373,7 @@ func (d *Dialer) converse(ctx context.Context, nc net.Conn, req *http.Request) (
 			d.Jar.SetCookies(req.URL, cookies)
 		}
 	}
-	subprotocol, err := checkResponse(resp, req.Header.Get("Sec-Websocket-Key"), d.Subprotocols)
+	agreed, err := checkResponse(resp, req.Header.Get("Sec-Websocket-Key"), d.Subprotocols, d.Compression)
 	if err != nil {
 		nc.SetReadDeadline(time.Now().Add(bodyTimeout))
 		return nil, resp, responseError(resp, err)
@@ -371,7 +381,7 @@ func (d *Dialer) converse(ctx context.Context, nc net.Conn, req *http.Request) (
 	nc.SetDeadline(time.Time{})         // a net.Conn may have none
 	unread, _ := br.Peek(br.Buffered()) // which cannot fail
 	cfg := connDefaults(d.ReadLimit, d.PingInterval, d.PingTimeout, d.CloseTimeout, d.WriteTimeout)
-	cfg.side, cfg.subprotocol = clientSide, subprotocol
+	cfg.side, cfg.subprotocol, cfg.compression = clientSide, agreed.subprotocol, agreed.compression
 	return newConn(nc, unread, cfg), resp, nil
 }
 

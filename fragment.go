@@ -24,10 +24,13 @@ const (
 // A sequence tracks the data frames of one message after another as they are
 // received (section 5.4). The zero value is ready for use.
 type sequence struct {
-	opcode    opcode // of the message under way; opContinuation if none
-	text      utf8State
-	size      uint64 // payload of the message, as far as announced
-	fragments uint64
+	opcode     opcode // of the message under way; opContinuation if none
+	text       utf8State
+	size       uint64 // payload of the message, as far as announced
+	fragments  uint64
+	compressed bool   // and not inflated to its end
+	pending    bool   // more can be inflated of what was received
+	inflated   uint64 // what has come of that
 }
 
 // underWay reports whether a message has begun and not ended.
@@ -58,13 +61,13 @@ func (s *sequence) next(h header, limit uint64) error {
 
 	n := *s
 	if !s.underWay() {
-		n = sequence{opcode: h.opcode}
+		n = sequence{opcode: h.opcode, compressed: h.rsv&rsv1 != 0}
 	}
 	switch {
 	// "Implementations that have [...] limitations regarding the frame size or
 	// total message size after reassembly from multiple frames MUST protect
 	// themselves against exceeding those limits." (section 10.4)
-	case h.payloadLength > limit-n.size:
+	case !n.compressed && h.payloadLength > limit-n.size:
 		return ErrMessageTooBig
 	case n.fragments >= freeFragments+(n.size+h.payloadLength)/bytesPerFragment:
 		return errTooManyFragments

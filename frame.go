@@ -3,6 +3,7 @@ package websocket
 import (
 	"encoding/binary"
 	"fmt"
+	"strings"
 )
 
 // An opcode says what the payload of a frame is (section 5.2).
@@ -69,11 +70,14 @@ const (
 // A protocolError is a rule of the RFC that the peer broke.
 type protocolError struct {
 	code    StatusCode // what the connection is failed with
-	section string
+	section string     // of RFC 6455, unless it names another RFC
 	text    string
 }
 
 func (e *protocolError) Error() string {
+	if strings.HasPrefix(e.section, "RFC") {
+		return fmt.Sprintf("websocket: %s (%s)", e.text, e.section)
+	}
 	return fmt.Sprintf("websocket: %s (RFC 6455, section %s)", e.text, e.section)
 }
 
@@ -179,6 +183,12 @@ func (h header) check(side side, rsv uint8) error {
 	// (section 5.2)
 	case h.rsv&^rsv != 0:
 		return errReservedBits
+
+	// "An endpoint MUST NOT set the "Per-Message Compressed" bit of control
+	// frames and non-first fragments of a data message. An endpoint receiving
+	// such a frame MUST _Fail the WebSocket Connection_." (RFC 7692, section 6)
+	case h.rsv&rsv1 != 0 && (h.opcode.isControl() || h.opcode == opContinuation):
+		return errCompressedBit
 
 	// "If an unknown opcode is received, the receiving endpoint MUST
 	// _Fail the WebSocket Connection_." (section 5.2)

@@ -267,6 +267,7 @@ func TestHeaderCheck(t *testing.T) {
 						kind := opcodes[b0&0xF]
 						broken := map[error]bool{
 							errReservedBits:    h.rsv|rsv != rsv,
+							errCompressedBit:   h.rsv&rsv1 != 0 && (b0&8 != 0 || b0&0xF == 0),
 							errReservedOpcode:  kind == '-',
 							errNotMasked:       side == serverSide && !masked,
 							errMasked:          side == clientSide && masked,

@@ -112,7 +112,8 @@ func isHandshake(r *http.Request) bool {
 		has(members(r.Header.Values("Connection")), "upgrade") &&
 		len(version) == 1 && version[0] == "13" &&
 		len(key) == 1 && keyRE.MatchString(key[0]) &&
-		r.ContentLength == 0 && r.TransferEncoding == nil
+		r.ContentLength == 0 && r.TransferEncoding == nil &&
+		!slices.ContainsFunc(members(r.Header.Values("Sec-WebSocket-Extensions")), func(m string) bool { return !extensionRE.MatchString(m) })
 }
 
 func FuzzHandshakeRequest(f *testing.F) {
@@ -146,9 +147,9 @@ func FuzzHandshakeRequest(f *testing.F) {
 			t.Fatal(err)
 		}
 		offered := members(r.Header.Values("Sec-WebSocket-Protocol"))
-		subprotocol, err := checkResponse(resp, r.Header.Get("Sec-WebSocket-Key"), offered)
-		if err != nil || subprotocol != c.Subprotocol() {
-			t.Errorf("response with subprotocol %q, %v, want %q", subprotocol, err, c.Subprotocol())
+		agreed, err := checkResponse(resp, r.Header.Get("Sec-WebSocket-Key"), offered, nil)
+		if err != nil || agreed.subprotocol != c.Subprotocol() {
+			t.Errorf("response with %+v, %v, want %q", agreed, err, c.Subprotocol())
 		}
 		c.CloseNow()
 	})
@@ -215,7 +216,7 @@ func FuzzHandshakeResponse(f *testing.F) {
 		if resp.StatusCode/100 == 1 && resp.StatusCode != 101 {
 			t.Fatalf("got status %d, which is not the last", resp.StatusCode)
 		}
-		subprotocol, err := checkResponse(resp, sampleKey, []string{"chat", "superchat"})
+		agreed, err := checkResponse(resp, sampleKey, []string{"chat", "superchat"}, nil)
 		if (err == nil) != isSwitched(resp) {
 			t.Fatalf("got %v, want ok %t", err, isSwitched(resp))
 		}
@@ -226,8 +227,8 @@ func FuzzHandshakeResponse(f *testing.F) {
 			}
 			return
 		}
-		if want := strings.Trim(resp.Header.Get("Sec-WebSocket-Protocol"), " \t"); subprotocol != want {
-			t.Errorf("subprotocol %q, want %q", subprotocol, want)
+		if want := strings.Trim(resp.Header.Get("Sec-WebSocket-Protocol"), " \t"); agreed.subprotocol != want {
+			t.Errorf("subprotocol %q, want %q", agreed.subprotocol, want)
 		}
 		// What is left belongs to the frames: all behind the last header's end.
 		rest, _ := io.ReadAll(whole)

@@ -104,6 +104,7 @@ var (
 	errKey           = errors.New("the request has no Sec-WebSocket-Key of 16 bytes (RFC 6455, section 4.2.1)")
 	errRequestBody   = errors.New("the request has a body (RFC 6455, section 4.1)")
 	errProtocols     = errors.New("the Sec-WebSocket-Protocol of the request is no list of unique tokens (RFC 6455, section 4.1)")
+	errExtensions    = errors.New("the Sec-WebSocket-Extensions of the request is no list of extensions (RFC 6455, section 9.1)")
 )
 
 // checkRequest reports in what r is not a client's opening handshake, and
@@ -154,6 +155,13 @@ func checkRequest(r *http.Request) *HandshakeError {
 	// than once in an HTTP request." (section 11.3.1)
 	case len(r.Header["Sec-Websocket-Key"]) != 1, !validKey(r.Header["Sec-Websocket-Key"][0]):
 		return badRequest(errKey)
+
+	// "If a value is received by either the client or the server during
+	// negotiation that does not conform to the ABNF below, the recipient of
+	// such malformed data MUST immediately _Fail the WebSocket Connection_."
+	// (section 9.1)
+	case !validExtensions(r.Header["Sec-Websocket-Extensions"]):
+		return badRequest(errExtensions)
 
 	// "The handshake consists of an HTTP Upgrade request, along with a list
 	// of required and optional header fields." (section 4.1) With a body,
@@ -229,17 +237,27 @@ func checkSubprotocols(subprotocols []string) error {
 	return nil
 }
 
+// An agreement is what a server takes from a client's offers.
+type agreement struct {
+	subprotocol string
+	extensions  string // as the server says it in its response
+	compression *compression
+}
+
 // appendResponse appends the response that completes the handshake. The
-// Sec-WebSocket-Key, the subprotocol and the header h have been checked.
-func appendResponse(b []byte, key, subprotocol string, h http.Header) []byte {
+// Sec-WebSocket-Key, what was agreed on and the header h have been checked.
+func appendResponse(b []byte, key string, agreed agreement, h http.Header) []byte {
 	b = append(b, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "...)
 	b = appendAcceptKey(b, key)
 	b = append(b, "\r\n"...)
 	// "if the server does not wish to agree to one of the suggested
 	// subprotocols, it MUST NOT send back a |Sec-WebSocket-Protocol| header
 	// field in its response" (section 4.2.2)
-	if subprotocol != "" {
-		b = appendField(b, "Sec-WebSocket-Protocol", subprotocol)
+	if agreed.subprotocol != "" {
+		b = appendField(b, "Sec-WebSocket-Protocol", agreed.subprotocol)
+	}
+	if agreed.extensions != "" { // some clients fail at an empty one
+		b = appendField(b, "Sec-WebSocket-Extensions", agreed.extensions)
 	}
 	for name, values := range h {
 		for _, value := range values {
@@ -261,41 +279,42 @@ var (
 	errUpgraded        = errors.New(`the response has no "Upgrade: websocket" or another besides (RFC 6455, section 4.1)`)
 	errConnected       = errors.New(`the response has no "Connection: Upgrade" (RFC 6455, section 4.1)`)
 	errAccept          = errors.New("the Sec-WebSocket-Accept of the response does not belong to the key (RFC 6455, section 4.1)")
-	errExtension       = errors.New("the response has a Sec-WebSocket-Extensions that was not offered (RFC 6455, section 4.1)")
 	errSubprotocol     = errors.New("the response has a Sec-WebSocket-Protocol that was not offered (RFC 6455, section 4.1)")
 )
 
 // checkResponse reports in what resp does not complete the handshake of a client
-// that sent key and offered the given subprotocols, and else which one the server chose.
+// that sent key and offered the given subprotocols and compression, and else what
+// the server chose.
 //
 // "The client MUST validate the server's response as follows" (section 4.1)
-func checkResponse(resp *http.Response, key string, offered []string) (subprotocol string, err error) {
+func checkResponse(resp *http.Response, key string, offered []string, o *Compression) (agreed agreement, err error) {
 	chosen := resp.Header["Sec-Websocket-Protocol"]
+	z, refused := o.checkExtensions(resp.Header["Sec-Websocket-Extensions"])
 	switch {
 	// "If the status code received from the server is not 101, the client
 	// handles the response per HTTP [RFC2616] procedures."
 	case resp.StatusCode != http.StatusSwitchingProtocols:
-		return "", errStatus
+		return agreement{}, errStatus
 
 	// "A Status-Line with a 101 response code as per RFC 2616 [RFC2616].
 	// Such a response could look like "HTTP/1.1 101 Switching Protocols"."
 	// (section 4.2.2) HTTP/1.0 has no 101.
 	case resp.ProtoMajor != 1, resp.ProtoMinor != 1:
-		return "", errResponseVersion
+		return agreement{}, errResponseVersion
 
 	// "If the response lacks an |Upgrade| header field or the |Upgrade|
 	// header field contains a value that is not an ASCII case-insensitive
 	// match for the value "websocket", the client MUST _Fail the WebSocket
 	// Connection_."
 	case !hasOnlyToken(resp.Header["Upgrade"], "websocket"):
-		return "", errUpgraded
+		return agreement{}, errUpgraded
 
 	// "If the response lacks a |Connection| header field or the
 	// |Connection| header field doesn't contain a token that is an ASCII
 	// case-insensitive match for the value "Upgrade", the client MUST _Fail
 	// the WebSocket Connection_."
 	case !hasToken(resp.Header["Connection"], "upgrade"):
-		return "", errConnected
+		return agreement{}, errConnected
 
 	// "If the response lacks a |Sec-WebSocket-Accept| header field or the
 	// |Sec-WebSocket-Accept| contains a value other than the base64-encoded
@@ -304,17 +323,13 @@ func checkResponse(resp *http.Response, key string, offered []string) (subprotoc
 	// and trailing whitespace, the client MUST _Fail the WebSocket
 	// Connection_."
 	case !isOnly(resp.Header["Sec-Websocket-Accept"], acceptKey(key)):
-		return "", errAccept
+		return agreement{}, errAccept
 
-	// "If the response includes a |Sec-WebSocket-Extensions| header field
-	// and this header field indicates the use of an extension that was not
-	// present in the client's handshake [...], the client MUST _Fail the
-	// WebSocket Connection_." None was.
-	case !isEmptyList(resp.Header["Sec-Websocket-Extensions"]):
-		return "", errExtension
+	case refused != nil:
+		return agreement{}, refused
 
 	case len(chosen) == 0:
-		return "", nil
+		return agreement{compression: z}, nil
 
 	// "If the response includes a |Sec-WebSocket-Protocol| header field and
 	// this header field indicates the use of a subprotocol that was not
@@ -322,9 +337,9 @@ func checkResponse(resp *http.Response, key string, offered []string) (subprotoc
 	// WebSocket Connection_." It "MUST NOT appear more than once in an HTTP
 	// response." (section 11.3.4)
 	case len(chosen) != 1, !slices.Contains(offered, trim(chosen[0])):
-		return "", errSubprotocol
+		return agreement{}, errSubprotocol
 	}
-	return trim(chosen[0]), nil
+	return agreement{subprotocol: trim(chosen[0]), compression: z}, nil
 }
 
 // checkHeader reports why the header fields of h may not be added to those of
@@ -517,19 +532,19 @@ func consistsOf(s, set string) bool {
 // elements" (RFC 9110, section 5.6.1.2)
 func nextMember(list string) (member, rest string) {
 	for member == "" && list != "" {
-		i := memberLen(list)
+		i := memberLen(list, ',')
 		member, list = trim(list[:i]), list[min(i+1, len(list)):]
 	}
 	return member, list
 }
 
-// memberLen returns the length of list up to the first comma
+// memberLen returns the length of list up to the first separator
 // outside a quoted string (RFC 9110, section 5.6.4).
-func memberLen(list string) int {
+func memberLen(list string, separator byte) int {
 	quoted := false
 	for i := 0; i < len(list); i++ {
 		switch c := list[i]; {
-		case c == ',' && !quoted:
+		case c == separator && !quoted:
 			return i
 		case c == '"':
 			quoted = !quoted
@@ -587,6 +602,78 @@ func parseTokens(values []string) (tokens []string, ok bool) {
 		}
 	}
 	return tokens, true
+}
+
+// An extensionParam is a parameter of an extension.
+type extensionParam struct {
+	name, value string
+	hasValue    bool
+}
+
+// parseExtension parses a member of a Sec-WebSocket-Extensions, and appends its
+// parameters to params.
+//
+//	extension = extension-token *( ";" extension-param )
+//	extension-param = token [ "=" (token | quoted-string) ]
+//
+// "When using the quoted-string syntax variant, the value after quoted-string
+// unescaping MUST conform to the 'token' ABNF." (section 9.1)
+func parseExtension(s string, params []extensionParam) (name string, _ []extensionParam, ok bool) {
+	n := memberLen(s, ';')
+	name = trim(s[:n])
+	for ok = isToken(name); ok && n < len(s); {
+		s = s[n+1:]
+		n = memberLen(s, ';')
+		var p extensionParam
+		p, ok = parseExtensionParam(s[:n])
+		params = append(params, p)
+	}
+	return name, params, ok
+}
+
+func parseExtensionParam(s string) (p extensionParam, ok bool) {
+	p.name, p.value, p.hasValue = strings.Cut(s, "=")
+	p.name, p.value = trim(p.name), trim(p.value)
+	if strings.HasPrefix(p.value, `"`) {
+		p.value = unquote(p.value)
+	}
+	return p, isToken(p.name) && (!p.hasValue || isToken(p.value))
+}
+
+// unquote returns what a quoted-string stands for (RFC 9110, section 5.6.4), or
+// "" if s is none.
+func unquote(s string) string {
+	if len(s) < 2 || s[len(s)-1] != '"' {
+		return ""
+	}
+	s = s[1 : len(s)-1]
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '\\' {
+			i++
+		} else if s[i] == '"' {
+			return ""
+		}
+		if i == len(s) {
+			return "" // it was the closing quotation mark
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
+
+// validExtensions reports whether the values of a Sec-WebSocket-Extensions
+// follow its grammar, whatever they mean.
+func validExtensions(values []string) bool {
+	var params [4]extensionParam // so that the usual number of them is no allocation
+	for _, v := range values {
+		for m, rest := nextMember(v); m != ""; m, rest = nextMember(rest) {
+			if _, _, ok := parseExtension(m, params[:0]); !ok {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // unique reports whether no two elements are the same.

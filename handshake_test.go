@@ -98,6 +98,10 @@ var requestTests = []struct {
 
 	{"no key", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", "", errKey},
 	{"empty key", sampleKey, "", errKey},
+	{"extensions", "\r\n\r\n", "\r\nSec-WebSocket-Extensions: x, permessage-deflate; y; z=\"1\"\r\n\r\n", nil},
+	{"empty extensions", "\r\n\r\n", "\r\nSec-WebSocket-Extensions:\r\n\r\n", nil},
+	{"malformed extensions", "\r\n\r\n", "\r\nSec-WebSocket-Extensions: x;\r\n\r\n", errExtensions},
+	{"malformed extensions in the second line", "\r\n\r\n", "\r\nSec-WebSocket-Extensions: x\r\nSec-WebSocket-Extensions: y, =z\r\n\r\n", errExtensions},
 	{"key of 15 bytes", sampleKey, "dGhlIHNhbXBsZSBub25j", errKey},
 	{"key of 17 bytes", sampleKey, "dGhlIHNhbXBsZSBub25jZSE=", errKey},
 	{"key of 18 bytes", sampleKey, "dGhlIHNhbXBsZSBub25jZSEh", errKey},
@@ -179,6 +183,7 @@ func checkRefusal(t testing.TB, refused *HandshakeError) {
 		errKey:           {400, closing},
 		errRequestBody:   {400, closing},
 		errProtocols:     {400, closing},
+		errExtensions:    {400, closing},
 	}
 	want, ok := answers[refused.Err]
 	if !ok {
@@ -263,7 +268,7 @@ func TestAppendResponse(t *testing.T) {
 		{"chat", http.Header{"Set-Cookie": {"a=1", "b=2"}, "Date": nil},
 			strings.TrimSuffix(sampleResponse, "\r\n") + "Set-Cookie: a=1\r\nSet-Cookie: b=2\r\n\r\n"},
 	} {
-		got := string(appendResponse([]byte("before"), sampleKey, test.subprotocol, test.header))
+		got := string(appendResponse([]byte("before"), sampleKey, agreement{subprotocol: test.subprotocol}, test.header))
 		if want := "before" + test.want; got != want {
 			t.Errorf("got\n%s\nwant\n%s", got, want)
 		}
@@ -309,7 +314,7 @@ var responseTests = []struct {
 	{"Accept is the key", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", sampleKey, errAccept},
 	{"Accept with whitespace", "Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", "Accept: \t s3pPLMBiTxaQ9kYGzzhZRbK+xOo= \t", nil},
 
-	{"extension", "\r\n\r\n", "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n", errExtension},
+	{"extension not offered", "\r\n\r\n", "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n", errExtension},
 	{"extension in the second line", "\r\n\r\n", "\r\nSec-WebSocket-Extensions:\r\nSec-WebSocket-Extensions: , x\r\n\r\n", errExtension},
 	{"empty list of extensions", "\r\n\r\n", "\r\nSec-WebSocket-Extensions: ,\r\n\r\n", nil},
 
@@ -333,7 +338,7 @@ func TestCheckResponse(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			subprotocol, err := checkResponse(resp, sampleKey, []string{"chat", "superchat"})
+			agreed, err := checkResponse(resp, sampleKey, []string{"chat", "superchat"}, nil)
 			if err != test.err {
 				t.Fatalf("got %v, want %v", err, test.err)
 			}
@@ -341,8 +346,8 @@ func TestCheckResponse(t *testing.T) {
 			if err == nil {
 				want = resp.Header.Get("Sec-WebSocket-Protocol")
 			}
-			if subprotocol != want {
-				t.Errorf("subprotocol %q, want %q", subprotocol, want)
+			if agreed.subprotocol != want {
+				t.Errorf("subprotocol %q, want %q", agreed.subprotocol, want)
 			}
 		})
 	}
@@ -718,13 +723,13 @@ func TestRequestAndResponseMeet(t *testing.T) {
 	if refused != nil || subprotocol != "b" {
 		t.Fatalf("got %q, %v", subprotocol, refused)
 	}
-	text := appendResponse(nil, r.Header.Get("Sec-WebSocket-Key"), subprotocol, nil)
+	text := appendResponse(nil, r.Header.Get("Sec-WebSocket-Key"), agreement{subprotocol: subprotocol}, nil)
 	resp, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(text)), req)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := checkResponse(resp, req.Header.Get("Sec-WebSocket-Key"), d.Subprotocols); got != "b" || err != nil {
-		t.Errorf("got %q, %v, want b", got, err)
+	if got, err := checkResponse(resp, req.Header.Get("Sec-WebSocket-Key"), d.Subprotocols, nil); got.subprotocol != "b" || err != nil {
+		t.Errorf("got %+v, %v, want b", got, err)
 	}
 }
 

@@ -24,6 +24,11 @@ type Upgrader struct {
 	// without one. Default: none.
 	Subprotocols []string
 
+	// Compression asks for permessage-deflate (RFC 7692), which is used if
+	// the client offers it. To do without it for some clients, copy the Upgrader and
+	// set it to nil. Default: nil, none.
+	Compression *Compression
+
 	// ReadLimit is how many bytes a received message may have. A
 	// connection with a longer one is failed with StatusMessageTooBig.
 	// Default: 1 MiB. Negative: no limit.
@@ -106,7 +111,7 @@ func Upgrade(w http.ResponseWriter, r *http.Request) (*Conn, error) {
 // end with the request's context: for the least memory return from the handler,
 // and serve the connection on a goroutine of its own, as [Upgrader.Handler] does.
 func (u *Upgrader) Upgrade(w http.ResponseWriter, r *http.Request) (*Conn, error) {
-	subprotocol, refused := u.check(r, w.Header())
+	agreed, refused := u.check(r, w.Header())
 	if refused != nil {
 		answer(w, refused)
 		return nil, refused
@@ -120,7 +125,7 @@ func (u *Upgrader) Upgrade(w http.ResponseWriter, r *http.Request) (*Conn, error
 		answer(w, refused)
 		return nil, refused
 	}
-	c, err := u.switchProtocols(nc, buffered, subprotocol, r.Header["Sec-Websocket-Key"][0], w.Header())
+	c, err := u.switchProtocols(nc, buffered, agreed, r.Header["Sec-Websocket-Key"][0], w.Header())
 	if err != nil {
 		nc.Close()
 		return nil, fmt.Errorf("websocket: sending the response: %w", err)
@@ -129,30 +134,34 @@ func (u *Upgrader) Upgrade(w http.ResponseWriter, r *http.Request) (*Conn, error
 }
 
 // check does everything that can fail before the connection is taken over. It
-// returns the subprotocol, or how the request is to be answered.
-func (u *Upgrader) check(r *http.Request, h http.Header) (subprotocol string, refused *HandshakeError) {
+// returns what is agreed on, or how the request is to be answered.
+func (u *Upgrader) check(r *http.Request, h http.Header) (agreed agreement, refused *HandshakeError) {
 	if err := checkSubprotocols(u.Subprotocols); err != nil {
-		return "", misuse(fmt.Errorf("Upgrader.Subprotocols: %w", err))
+		return agreed, misuse(fmt.Errorf("Upgrader.Subprotocols: %w", err))
+	}
+	if err := u.Compression.check(); err != nil {
+		return agreed, misuse(fmt.Errorf("Upgrader.Compression: %w", err))
 	}
 	if refused := checkRequest(r); refused != nil {
-		return "", refused
+		return agreed, refused
 	}
-	subprotocol, refused = chooseSubprotocol(r.Header["Sec-Websocket-Protocol"], u.Subprotocols)
+	agreed.subprotocol, refused = chooseSubprotocol(r.Header["Sec-Websocket-Protocol"], u.Subprotocols)
 	if refused != nil {
-		return "", refused
+		return agreed, refused
 	}
 	if refused := u.checkOrigin(r); refused != nil {
-		return "", refused
+		return agreed, refused
 	}
 	if u.Accept != nil {
 		if err := u.Accept(r, h); err != nil {
-			return "", refusalFor(err)
+			return agreed, refusalFor(err)
 		}
 	}
 	if err := checkHeader(h); err != nil {
-		return "", misuse(fmt.Errorf("the header of the ResponseWriter: %w", err))
+		return agreed, misuse(fmt.Errorf("the header of the ResponseWriter: %w", err))
 	}
-	return subprotocol, nil
+	agreed.extensions, agreed.compression = u.Compression.accept(r.Header["Sec-Websocket-Extensions"])
+	return agreed, nil
 }
 
 func (u *Upgrader) checkOrigin(r *http.Request) *HandshakeError {
@@ -203,9 +212,9 @@ func answer(w http.ResponseWriter, refused *HandshakeError) {
 
 // switchProtocols sends the response on the connection that was taken over,
 // and makes it a Conn.
-func (u *Upgrader) switchProtocols(nc net.Conn, buffered *bufio.ReadWriter, subprotocol, key string, h http.Header) (*Conn, error) {
+func (u *Upgrader) switchProtocols(nc net.Conn, buffered *bufio.ReadWriter, agreed agreement, key string, h http.Header) (*Conn, error) {
 	// What net/http has for writing is empty, and of no further use.
-	response := appendResponse(buffered.AvailableBuffer(), key, subprotocol, h)
+	response := appendResponse(buffered.AvailableBuffer(), key, agreed, h)
 	if timeout := handshakeTimeout(u.HandshakeTimeout); timeout > 0 {
 		nc.SetWriteDeadline(time.Now().Add(timeout))
 	}
@@ -216,7 +225,7 @@ func (u *Upgrader) switchProtocols(nc net.Conn, buffered *bufio.ReadWriter, subp
 	nc.SetDeadline(time.Time{})                            // a net.Conn may have none
 	unread, _ := buffered.Peek(buffered.Reader.Buffered()) // which cannot fail
 	cfg := connDefaults(u.ReadLimit, u.PingInterval, u.PingTimeout, u.CloseTimeout, u.WriteTimeout)
-	cfg.side, cfg.subprotocol = serverSide, subprotocol
+	cfg.side, cfg.subprotocol, cfg.compression = serverSide, agreed.subprotocol, agreed.compression
 	return newConn(nc, unread, cfg), nil
 }
 
