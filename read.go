@@ -40,7 +40,7 @@ type readHalf struct {
 	frame header
 	typ   MessageType // of the message under way
 
-	unfinished []byte         // of the message under way, left by a read whose context ended
+	unfinished []byte         // of the message under way, left by a read whose context ended; inflated
 	reader     *MessageReader // of the message under way
 	skipping   bool           // the message under way is of no interest any more
 
@@ -213,7 +213,7 @@ func (c *Conn) borrowMessage(ctx context.Context) (MessageType, []byte, loan, er
 		}
 		// The usual case: the message lies whole in the buffer, and may stay
 		// there.
-		if n := c.frame.payloadLength; c.frame.fin && c.input.buf != nil && uint64(len(c.input.unread)) >= n {
+		if n := c.frame.payloadLength; c.frame.fin && !c.in.compressed && c.input.buf != nil && uint64(len(c.input.unread)) >= n {
 			data := c.input.take(int(n))
 			err := c.received(data, data)
 			if err == nil {
@@ -247,13 +247,19 @@ func (c *Conn) readMessage(ctx context.Context, dst []byte) (MessageType, []byte
 	if resumed {
 		buf, start = c.unfinished, 0
 	}
+	entry := len(buf)
 	for {
 		more, err := c.advance(ctx)
 		if more && err == nil {
-			buf, err = c.appendPayload(ctx, buf, start)
+			if c.in.compressed {
+				buf, err = c.appendInflated(ctx, buf, start, entry)
+			} else {
+				buf, err = c.appendPayload(ctx, buf, start)
+			}
 		}
 		switch {
 		case err != nil:
+			c.remember(buf[entry:])
 			if resumed {
 				c.unfinished = buf
 			} else if len(buf) > start {
@@ -272,13 +278,17 @@ func (c *Conn) readMessage(ctx context.Context, dst []byte) (MessageType, []byte
 
 // advance goes on to payload of the message under way, or of the next one if
 // there is none, and reports whether there is some, rather than the message's
-// end. c.readMu is held.
+// end. Of a compressed message, there is some until it is inflated to its end,
+// though no more may be to come. c.readMu is held.
 func (c *Conn) advance(ctx context.Context) (more bool, err error) {
 	if end := c.end.Load(); end != nil && !end.isLoss() {
 		return false, end
 	}
 	for c.frame.payloadLength == 0 {
-		if c.in.underWay() && c.frame.fin {
+		switch {
+		case c.in.pending || c.in.compressed && c.frame.fin:
+			return true, nil
+		case c.in.underWay() && c.frame.fin:
 			return false, c.endMessage()
 		}
 		if err := c.nextFrame(ctx); err != nil {
@@ -344,7 +354,7 @@ func (c *Conn) peekHeader(ctx context.Context) (h header, n int, err error) {
 		}
 		h, err = parseHeader(c.input.unread[:n])
 		if err == nil {
-			err = h.check(c.side, 0)
+			err = h.check(c.side, c.reservedBits())
 		}
 		if err == nil {
 			err = c.in.next(h, c.limit())
@@ -354,6 +364,14 @@ func (c *Conn) peekHeader(ctx context.Context) (h header, n int, err error) {
 		}
 		return h, n, err
 	}
+}
+
+// reservedBits returns those that have been given a meaning.
+func (c *Conn) reservedBits() uint8 {
+	if c.compression != nil {
+		return rsv1
+	}
+	return 0
 }
 
 // limit returns the most payload that a message may have.
@@ -455,22 +473,117 @@ func (c *Conn) received(dst, src []byte) error {
 	return nil
 }
 
+// appendInflated appends to buf what the payload that has come, or comes next,
+// inflates to. The message begins at start, and what the window does not have
+// yet at entry. c.readMu is held.
+func (c *Conn) appendInflated(ctx context.Context, buf []byte, start, entry int) ([]byte, error) {
+	if err := c.awaitCompressed(ctx); err != nil {
+		return buf, err
+	}
+	for full := true; full; {
+		// A guess; what is full grows to twice its size.
+		guess := max(512, 4*len(c.input.unread), len(buf)-start)
+		buf = grow(buf, start, min(uint64(guess), c.limit()-c.in.inflated))
+		var err error
+		if buf, full, err = c.inflate(buf, entry); err != nil {
+			return buf, err
+		}
+	}
+	return buf, nil
+}
+
+// awaitCompressed waits until there is something to inflate.
+func (c *Conn) awaitCompressed(ctx context.Context) error {
+	if c.in.pending || c.frame.payloadLength == 0 || len(c.input.unread) > 0 {
+		return nil
+	}
+	return c.fill(ctx, int(min(c.frame.payloadLength, uint64(len(readBuffer{})))))
+}
+
+// inflate inflates what has come of the payload of a compressed message, and
+// appends it to dst as far as that has room. dst[start:] is what the window does not have yet.
+// It reports whether dst is full and there is more. After the end of the message
+// the window has everything. c.readMu is held.
+func (c *Conn) inflate(dst []byte, start int) (_ []byte, full bool, err error) {
+	src := c.input.unread[:min(c.frame.payloadLength, uint64(len(c.input.unread)))]
+	last := c.frame.fin && uint64(len(src)) == c.frame.payloadLength
+	allowed := c.limit() - c.in.inflated
+	room := dst[: len(dst) : len(dst)+int(min(allowed, uint64(cap(dst)-len(dst))))]
+
+	key := c.frame.maskingKey
+	if c.frame.masked {
+		mask(src, key)
+	}
+	out, used, full, err := c.compression.inflate(room, start, src, last)
+	if c.frame.masked {
+		c.frame.maskingKey = rotate(key, used)
+		mask(src[used:], c.frame.maskingKey) // what stays, stays as it came
+	}
+	c.input.take(used)
+	c.frame.payloadLength -= uint64(used)
+	fresh := out[len(dst):]
+	c.in.inflated += uint64(len(fresh))
+	if err == nil && full && uint64(len(fresh)) == allowed {
+		err = ErrMessageTooBig
+	}
+	if text := c.in.payload(fresh); text != nil {
+		err = text // which came first
+	}
+	if err != nil {
+		return dst, false, c.fail(err)
+	}
+	c.in.pending = full
+	c.in.compressed = full || !last
+	return dst[:len(out)], full, nil
+}
+
+// remember brings the window up to date with what was inflated of a message that
+// goes on elsewhere. c.readMu is held.
+func (c *Conn) remember(p []byte) {
+	if c.in.compressed && len(p) > 0 {
+		c.compression.inflater.Remember(p)
+	}
+}
+
 // discard reads and drops the message under way, or the next one if there is
 // none. c.readMu is held.
 func (c *Conn) discard(ctx context.Context) error {
 	for {
 		more, err := c.advance(ctx)
-		if err != nil || !more {
+		switch {
+		case err != nil || !more:
 			return err
-		}
-		chunk, err := c.nextChunk(ctx, c.frame.payloadLength)
-		if err == nil {
-			err = c.received(chunk, chunk)
+		case c.in.compressed:
+			err = c.discardInflated(ctx)
+		default:
+			var chunk []byte
+			if chunk, err = c.nextChunk(ctx, c.frame.payloadLength); err == nil {
+				err = c.received(chunk, chunk)
+			}
 		}
 		if err != nil {
 			return err
 		}
 	}
+}
+
+// discardInflated is discard for the payload that has come, or comes next, of a
+// compressed message. The messages to come may refer to it.
+func (c *Conn) discardInflated(ctx context.Context) error {
+	if err := c.awaitCompressed(ctx); err != nil {
+		return err
+	}
+	buf := readBuffers.Get().(*readBuffer)
+	defer readBuffers.Put(buf)
+	for full := true; full; {
+		var out []byte
+		var err error
+		if out, full, err = c.inflate(buf[:0], 0); err != nil {
+			return err
+		}
+		c.remember(out)
+	}
+	return nil
 }
 
 // skipReader discards what a MessageReader has left unread. c.readMu is held.
@@ -555,21 +668,28 @@ func (r *MessageReader) Read(p []byte) (int, error) {
 		return n, nil
 	}
 	c.unfinished = nil
-	more, err := c.advance(r.ctx)
-	if err == nil && !more {
-		c.reader, r.end = nil, io.EOF
-		return 0, io.EOF
+	for {
+		more, err := c.advance(r.ctx)
+		if err != nil {
+			return 0, err
+		}
+		if !more {
+			c.reader, r.end = nil, io.EOF
+			return 0, io.EOF
+		}
+		n, err := c.readSome(r.ctx, p)
+		if n > 0 || err != nil { // of a compressed message, nothing may come of a lot
+			return n, err
+		}
 	}
-	n := 0
-	if err == nil {
-		n, err = c.readSome(r.ctx, p)
-	}
-	return n, err
 }
 
 // readSome reads payload into p as far as it has come. There is payload to
 // come. c.readMu is held.
 func (c *Conn) readSome(ctx context.Context, p []byte) (int, error) {
+	if c.in.compressed {
+		return c.readInflated(ctx, p)
+	}
 	remaining := c.frame.payloadLength
 	p = p[:min(remaining, uint64(len(p)))]
 	if len(c.input.unread) == 0 && (len(p) >= directLength || c.sock.direct()) {
@@ -584,6 +704,19 @@ func (c *Conn) readSome(ctx context.Context, p []byte) (int, error) {
 		return 0, err
 	}
 	return len(chunk), c.received(p[:len(chunk)], chunk)
+}
+
+// readInflated is readSome for a compressed message. It may return 0 and nil.
+func (c *Conn) readInflated(ctx context.Context, p []byte) (int, error) {
+	if err := c.awaitCompressed(ctx); err != nil {
+		return 0, err
+	}
+	out, _, err := c.inflate(p[:0:len(p)], 0)
+	if err != nil {
+		return 0, err
+	}
+	c.remember(out)
+	return len(out), nil
 }
 
 // CloseRead is for an application that only writes. It starts a goroutine that

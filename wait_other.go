@@ -27,15 +27,20 @@ type socket interface {
 }
 
 // A plainSocket is any net.Conn. It waits with the few bytes that an input
-// holds, and reads payload to where it goes.
+// holds, and reads payload to where it goes. Only for compressed payload, which goes
+// nowhere as it is, it waits with a buffer.
 type plainSocket struct{ nc net.Conn }
 
 func (s *plainSocket) direct() bool { return true }
 
 func (s *plainSocket) fill(in *input, need int) error {
+	if in.buf != nil {
+		in.park()
+	}
 	room := in.held[:]
 	if need > len(room) {
-		room = make([]byte, need)
+		in.buf = readBuffers.Get().(*readBuffer)
+		room = in.buf[:]
 	}
 	n := copy(room, in.unread)
 	m, err := s.read(room[n:])

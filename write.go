@@ -69,6 +69,7 @@ type job struct {
 	opcode   opcode
 	fin      bool
 	streamed bool // by the MessageWriter, so it need not wait for it
+	compress compressChoice
 	payload  []byte
 	prepared *PreparedMessage // instead of the above
 	batch    []Message        // instead of the above
@@ -170,6 +171,9 @@ func (w *waiter) finish(state waiterState, err error) {
 // Write writes a message in one frame. Any number of goroutines may call it,
 // and their messages may share a system call. p is neither changed nor kept,
 // and Write does not check that a text is UTF-8.
+//
+// The message is compressed if that was negotiated, the message is long enough, and
+// it gets shorter by it, see [Compression].
 //
 // It returns nil when the kernel has the message. It returns the cause of ctx
 // if that ends first. Then nothing of the message was sent if the connection is
@@ -362,6 +366,7 @@ func (c *Conn) leadFailed(ctx context.Context, b *batch, owed owedKinds, followe
 	c.mu.Unlock()
 	switch {
 	case withdrawn:
+		c.compression.forget() // what the peer has not got
 		c.release()
 		return context.Cause(ctx)
 	case err == errWithdrawn, err == errCutShort:
@@ -529,24 +534,62 @@ func (b *batch) free() { putWriteBuffer(b.buf) }
 
 // add adds the frames of j. It flushes only what does not fit a batch.
 func (b *batch) add(j *job) error {
-	if j.prepared != nil {
-		return b.write(j.prepared.frame)
-	}
-	if j.batch == nil {
-		return b.frame(j.opcode, j.fin, j.payload)
-	}
-	for _, m := range j.batch {
-		if err := b.frame(opcode(m.Type), true, m.Data); err != nil {
-			return err
+	switch {
+	case j.prepared != nil:
+		return b.write(j.prepared.frameFor(b.c.compression))
+	case j.batch != nil:
+		for _, m := range j.batch {
+			if err := b.message(opcode(m.Type), j.compress, m.Data); err != nil {
+				return err
+			}
 		}
+		return nil
+	case j.opcode.isControl():
+		return b.frame(header{fin: true, opcode: j.opcode}, j.payload)
+	case j.fin && j.opcode != opContinuation:
+		return b.message(j.opcode, j.compress, j.payload)
 	}
-	return nil
+	return b.part(j)
 }
 
-// frame adds a frame. This is the one place where one is made for a user's
-// data.
-func (b *batch) frame(op opcode, fin bool, payload []byte) error {
-	h := header{fin: fin, opcode: op, payloadLength: uint64(len(payload))}
+// message adds a whole message, compressed if it is to be, and if that makes it
+// shorter.
+func (b *batch) message(op opcode, choice compressChoice, payload []byte) error {
+	h := header{fin: true, opcode: op}
+	z := b.c.compression
+	if !z.wants(choice, len(payload)) {
+		return b.frame(h, payload)
+	}
+	buf := getWriteBuffer()
+	defer putWriteBuffer(buf)
+	var shorter bool
+	if *buf, shorter = z.enc().AppendMessage(*buf, payload); !shorter {
+		return b.frame(h, payload)
+	}
+	h.rsv = rsv1
+	return b.frame(h, *buf)
+}
+
+// part adds a part of a streamed message.
+func (b *batch) part(j *job) error {
+	h := header{fin: j.fin, opcode: j.opcode}
+	z := b.c.compression
+	if z == nil || j.compress == compressNever {
+		return b.frame(h, j.payload)
+	}
+	if j.opcode != opContinuation {
+		h.rsv = rsv1
+	}
+	buf := getWriteBuffer()
+	defer putWriteBuffer(buf)
+	*buf = z.enc().AppendPart(*buf, j.payload, j.fin)
+	return b.frame(h, *buf)
+}
+
+// frame adds a frame with the header h, but for its length and masking. This is
+// the one place where one is made for a user's data.
+func (b *batch) frame(h header, payload []byte) error {
+	h.payloadLength = uint64(len(payload))
 	h.masked, h.maskingKey = b.c.maskingKey()
 	*b.buf = appendHeader(*b.buf, h)
 	if !h.masked {
@@ -689,6 +732,8 @@ type MessageWriter struct {
 	buf   *[]byte // what that frame will carry
 	begun bool    // a frame has left
 	err   error   // why no more can be written
+
+	compress compressChoice
 }
 
 // NextWriter begins a message that is written piece by piece, under ctx. Its
@@ -718,6 +763,20 @@ func (c *Conn) NextWriter(ctx context.Context, typ MessageType) (*MessageWriter,
 	}
 	w.buf = getWriteBuffer()
 	return w, nil
+}
+
+// SetCompress says whether the message is to be compressed, if compression was
+// negotiated: always, or never. Without it, a message is compressed that does not
+// fit one fragment, or has as many bytes as [Compression].Threshold. SetCompress does
+// nothing once a fragment has left.
+func (w *MessageWriter) SetCompress(compress bool) {
+	switch {
+	case w.begun:
+	case compress:
+		w.compress = compressAlways
+	default:
+		w.compress = compressNever
+	}
 }
 
 // Write adds p to the message. It waits only when a fragment is full. p is not
@@ -752,7 +811,7 @@ func (w *MessageWriter) checkContext() {
 
 // send sends the next frame.
 func (w *MessageWriter) send(payload []byte, fin bool) {
-	err := w.c.send(w.ctx, job{opcode: w.next, fin: fin, streamed: true, payload: payload})
+	err := w.c.send(w.ctx, job{opcode: w.next, fin: fin, streamed: true, compress: w.compress, payload: payload})
 	if err != nil {
 		w.abort(err)
 		return
