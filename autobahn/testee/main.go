@@ -35,6 +35,10 @@ const readLimit = 64 << 20
 // ping that it did not ask for as a deviation.
 const noPings = -1 * time.Second
 
+// All that the suite can ask for in sections 12 and 13 is granted, and every
+// message compressed. The other sections, which do not ask, are not concerned.
+var compression = &websocket.Compression{Threshold: -1, ServerMaxWindowBits: 15, ClientMaxWindowBits: 15}
+
 type config struct {
 	role      string
 	port      int
@@ -148,7 +152,7 @@ func serve(ctx context.Context, cfg config) error {
 	if err != nil {
 		return err
 	}
-	upgrader := &websocket.Upgrader{ReadLimit: readLimit, PingInterval: noPings}
+	upgrader := &websocket.Upgrader{ReadLimit: readLimit, PingInterval: noPings, Compression: compression}
 	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c, err := upgrader.Upgrade(w, r)
 		if err != nil {
@@ -178,6 +182,7 @@ func runCases(ctx context.Context, cfg config) error {
 	d := &websocket.Dialer{
 		ReadLimit:    readLimit,
 		PingInterval: noPings,
+		Compression:  compression,
 		// The suite's one thread answers no handshake while it writes reports.
 		HandshakeTimeout: 2 * time.Minute,
 	}

@@ -13,6 +13,10 @@
 //	cancellable  under one context for all connections, that can be cancelled
 //	handler's    under the context that Upgrader.Handler gives
 //	Messages     Conn.Messages under context.Background()
+//	deflate-12   as handler's, with permessage-deflate, windows of 12 or 15 bits,
+//	deflate-15…  and the offer of our Dialer, or of Chromium or gorilla/websocket, which
+//	             wants no context takeover. The message is 1 KiB of JSON, compressed each
+//	             way.
 //
 // The memory of the kernel's sockets is not in it. Resident memory is known on Linux only.
 package main
@@ -26,6 +30,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -40,6 +45,8 @@ import (
 	"time"
 
 	"github.com/tidewire/websocket"
+	"github.com/tidewire/websocket/internal/deflate"
+	"github.com/tidewire/websocket/internal/testnet"
 )
 
 // What the process of a server finds in its environment.
@@ -94,11 +101,23 @@ type server struct {
 // servers are those that are measured. The first is the floor.
 var servers = []server{
 	{"floor", serveFloor, dialFloor},
-	{"background", serveWebSocket(echoBackground), dialWebSocket},
-	{"cancellable", serveWebSocket(echoCancellable), dialWebSocket},
-	{"handler's", serveWebSocket(echo), dialWebSocket},
-	{"Messages", serveWebSocket(echoMessages), dialWebSocket},
+	{"background", serveWebSocket(echoBackground, 0), dialWebSocket},
+	{"cancellable", serveWebSocket(echoCancellable, 0), dialWebSocket},
+	{"handler's", serveWebSocket(echo, 0), dialWebSocket},
+	{"Messages", serveWebSocket(echoMessages, 0), dialWebSocket},
+	{"deflate-12", serveWebSocket(echo, 12), dialCompressed(12)},
+	{"deflate-12-chromium", serveWebSocket(echo, 12), dialOffering(chromiumOffer)},
+	{"deflate-12-gorilla", serveWebSocket(echo, 12), dialOffering(gorillaOffer)},
+	{"deflate-15", serveWebSocket(echo, 15), dialCompressed(15)},
+	{"deflate-15-chromium", serveWebSocket(echo, 15), dialOffering(chromiumOffer)},
+	{"deflate-15-gorilla", serveWebSocket(echo, 15), dialOffering(gorillaOffer)},
 }
+
+// What clients offer.
+const (
+	chromiumOffer = "permessage-deflate; client_max_window_bits"
+	gorillaOffer  = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
+)
 
 // shutdown is a context that a server would cancel to end all reads.
 var shutdown, _ = context.WithCancel(context.Background())
@@ -125,15 +144,23 @@ func serveFloor(ln net.Listener) error {
 	}
 }
 
-// serveWebSocket has each connection served by echo, in the goroutine
-// that Handler starts.
-func serveWebSocket(echo func(context.Context, *websocket.Conn)) func(net.Listener) error {
+// serveWebSocket has each connection served by echo, in the goroutine that
+// Handler starts, and compressed with windows of the given bits, if that is not 0.
+func serveWebSocket(echo func(context.Context, *websocket.Conn), bits int) func(net.Listener) error {
 	return func(ln net.Listener) error {
 		accept := func(http.ResponseWriter, *http.Request) (func(context.Context, *websocket.Conn), error) {
 			return echo, nil
 		}
-		return http.Serve(ln, new(websocket.Upgrader).Handler(accept))
+		u := websocket.Upgrader{Compression: compression(bits)}
+		return http.Serve(ln, u.Handler(accept))
 	}
+}
+
+func compression(bits int) *websocket.Compression {
+	if bits == 0 {
+		return nil
+	}
+	return &websocket.Compression{ServerMaxWindowBits: bits, ClientMaxWindowBits: bits}
 }
 
 // echo reads under ctx.
@@ -177,14 +204,69 @@ func dialFloor(ctx context.Context, addr string) (io.Closer, error) {
 }
 
 func dialWebSocket(ctx context.Context, addr string) (io.Closer, error) {
-	c, _, err := websocket.Dial(ctx, "ws://"+addr)
+	return exchange(ctx, new(websocket.Dialer), addr, []byte(message))
+}
+
+func dialCompressed(bits int) func(context.Context, string) (io.Closer, error) {
+	return func(ctx context.Context, addr string) (io.Closer, error) {
+		return exchange(ctx, &websocket.Dialer{Compression: compression(bits)}, addr, jsonMessage())
+	}
+}
+
+func exchange(ctx context.Context, d *websocket.Dialer, addr string, message []byte) (io.Closer, error) {
+	c, _, err := d.Dial(ctx, "ws://"+addr)
 	if err != nil {
 		return nil, err
 	}
-	if err = c.Write(ctx, websocket.MessageText, []byte(message)); err == nil {
+	if err = c.Write(ctx, websocket.MessageText, message); err == nil {
 		_, _, err = c.Read(ctx)
 	}
 	return closer(c.CloseNow), err
+}
+
+// jsonMessage returns a message of about 1 KiB that no other is the same as.
+func jsonMessage() []byte {
+	b := []byte(`{"type":"update","items":[`)
+	for len(b) < 1<<10 {
+		b = fmt.Appendf(b, `{"id":%d,"price":"%d.%02d","active":true},`, rand.Uint32(), rand.IntN(1000), rand.IntN(100))
+	}
+	return append(b, `null]}`...)
+}
+
+// dialOffering is a client that offers permessage-deflate in these words.
+func dialOffering(offer string) func(context.Context, string) (io.Closer, error) {
+	return func(ctx context.Context, addr string) (io.Closer, error) {
+		nc, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
+		if err != nil {
+			return nil, err
+		}
+		return nc, exchangeRaw(nc, offer)
+	}
+}
+
+// exchangeRaw does the opening handshake and sends a compressed message, which
+// the server sends back compressed.
+func exchangeRaw(nc net.Conn, offer string) error {
+	fmt.Fprintf(nc, "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"+
+		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Extensions: %s\r\n\r\n", offer)
+	br := bufio.NewReader(nc)
+	resp, err := http.ReadResponse(br, nil)
+	if err != nil {
+		return err
+	}
+	if accepted := resp.Header.Get("Sec-WebSocket-Extensions"); !strings.HasPrefix(accepted, "permessage-deflate") {
+		return fmt.Errorf("the server has not accepted %q: %q", offer, accepted)
+	}
+	payload, _ := deflate.NewEncoder(12, deflate.Fast, false).AppendMessage(nil, jsonMessage())
+	frame := append([]byte{0xC1, 0x80 | 126, byte(len(payload) >> 8), byte(len(payload)), 0, 0, 0, 0}, payload...) // masked with zeros
+	if _, err := nc.Write(frame); err != nil {
+		return err
+	}
+	f, err := testnet.ReadFrame(br)
+	if err == nil && (f.Opcode != 1 || f.RSV != 4 || !f.Fin) {
+		err = fmt.Errorf("the server has not sent a compressed message: %v", f)
+	}
+	return err
 }
 
 type closer func() error
