@@ -12,6 +12,10 @@ packages=()
 needs gcc gcc libc6-dev # for the race detector
 needs chromium chromium
 needs qemu-s390x-static qemu-user-static
+needs node nodejs
+needs npm npm
+needs python3 python3 python3-venv
+python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
 
 if ((${#packages[@]} == 0)); then
 	echo "all there"

@@ -35,13 +35,18 @@ var rules = []struct {
 		"validKey", "checkRequest", "chooseSubprotocol", "checkResponse",
 		"checkHeader", "isHandshakeField", "checkOrigin", "parseOrigin", "origin.isSame", "origin.isWeb", "matchOrigin",
 		"hasToken", "hasOnlyToken", "isEmptyList", "parseTokens", "isOnly", "validFieldValue",
+		"parseExtension", "parseExtensionParam", "unquote", "validExtensions",
+	}},
+	{"compress.go", []string{
+		"Compression.check", "parseDeflate", "parseBits", "Compression.accept", "Compression.respond", "Compression.offers",
+		"deflateOffer.admits", "Compression.checkExtensions", "Compression.checkDeflate", "Compression.negotiated", "compression.wants",
 	}},
 }
 
 // A mutant has to face these tests, which are likely to notice it and quick, in
 // this order, and if none of them does, all tests.
 var likely = []string{
-	"Header|Opcode|Sequence|StatusCode|ParseClose|Check|Choose|Origin|Spelling|List|Token",
+	"Header|Opcode|Sequence|StatusCode|ParseClose|Check|Choose|Origin|Spelling|List|Token|Extension|Compression|Accept|Offer|Negotiation|Threshold",
 	"Conversations/./server/pipe/whole",
 }
 
