@@ -405,6 +405,7 @@ func TestDialerMisuse(t *testing.T) {
 	}{
 		{websocket.Dialer{}, "ftp://h"},
 		{websocket.Dialer{Subprotocols: []string{"a b"}}, "ws://h"},
+		{websocket.Dialer{Compression: &websocket.Compression{ClientMaxWindowBits: 16}}, "ws://h"},
 		{websocket.Dialer{Header: http.Header{"Upgrade": {"x"}}}, "ws://h"},
 		{websocket.Dialer{Header: http.Header{"X": {"a\r\nb"}}}, "ws://h"},
 	} {
@@ -867,4 +868,38 @@ func TestDialOptions(t *testing.T) {
 		t.Errorf("client with a limit: got %v, want ErrMessageTooBig", err)
 	}
 	c.CloseNow()
+}
+
+func TestDialCompression(t *testing.T) {
+	const answer = "Sec-WebSocket-Extensions: permessage-deflate"
+	for _, test := range []struct {
+		compression *websocket.Compression
+		offer       string
+		answer      string
+		err         string
+	}{
+		{nil, "", "", ""},
+		{nil, "", answer, "not offered"},
+		{&websocket.Compression{ServerMaxWindowBits: 15, ClientMaxWindowBits: 15}, "permessage-deflate; client_max_window_bits", answer, ""},
+		{&websocket.Compression{ServerMaxWindowBits: 15, ClientMaxWindowBits: 15}, "permessage-deflate; client_max_window_bits", "", ""},
+		{&websocket.Compression{ServerMaxWindowBits: 15}, "permessage-deflate; client_max_window_bits=12", answer + "; x", "no answer to an offer"},
+	} {
+		addr := respond(t, func(c *rawConn, r *http.Request) {
+			if got := r.Header.Get("Sec-WebSocket-Extensions"); got != test.offer {
+				t.Errorf("%+v: offers %q, want %q", test.compression, got, test.offer)
+			}
+			if test.answer == "" {
+				c.send(accept(r))
+			} else {
+				c.send(accept(r, test.answer))
+			}
+		})
+		c, resp, err := (&websocket.Dialer{Compression: test.compression}).Dial(t.Context(), "ws://"+addr)
+		if (err == nil) != (test.err == "") || err != nil && !strings.Contains(err.Error(), test.err) || resp == nil {
+			t.Errorf("%+v, %q: got %v, want %q", test.compression, test.answer, err, test.err)
+		}
+		if err == nil {
+			c.CloseNow()
+		}
+	}
 }

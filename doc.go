@@ -86,6 +86,20 @@
 // To pass the same context to every read costs nothing, a fresh one three
 // allocations.
 //
+// # Compression
+//
+// [Upgrader].Compression and [Dialer].Compression turn on permessage-deflate (RFC
+// 7692), which is used if both sides know it. Messages are then compressed if
+// they are long enough and get shorter by it; [MessageWriter.SetCompress] decides
+// for one. Windows of 9 to 15 bits are kept to in both directions. Nothing is
+// held for it before the first compressed message.
+//
+// It is worth it where bytes cost more than time: COMPRESSION_FIGURES
+//
+// Leave it off on a fast network of your own, and for what is compressed already:
+// pictures, sound, video. For messages that hold a secret beside what somebody
+// else can choose, see Security Considerations.
+//
 // # Terminology
 //
 // The words are those of RFC 6455. A frame is what goes over the wire (section
@@ -108,16 +122,23 @@
 //	closing handshake                  5 s       CloseTimeout
 //
 // The request is limited by the [net/http.Server]. Memory is spent on what was
-// received, not on what was announced. Pages of other origins can't connect
+// received, not on what was announced; of a compressed message, the limit is on
+// what it inflates to, and what inflates to nothing is limited too. Pages of other origins can't connect
 // (RFC 6455, section 10.2) unless [Upgrader].Origins has them. Masking keys and
 // nonces come from [crypto/rand] (RFC 6455, section 10.3). Text is checked to
 // be UTF-8 (RFC 6455, section 8.1) as it arrives; what is written is not.
 // Redirects are not followed.
 //
+// How long a compressed message is, tells about its content. Somebody who can put
+// something into the messages that hold a secret, or between them, and sees their
+// lengths on the wire, may guess the secret piece by piece, also over TLS (RFC
+// 7692, section 8). Compression is off by default; send such messages with
+// [MessageWriter.SetCompress].
+//
 // # Limitations
 //
-// Extensions are not negotiated, permessage-deflate (RFC 7692) among them. The
-// protocol runs over HTTP/1.1 only, and a Dialer knows no proxies.
+// The protocol runs over HTTP/1.1 only, and a Dialer knows no proxies. Of
+// extensions, there is permessage-deflate.
 //
 // [RFC 6455]: https://www.rfc-editor.org/rfc/rfc6455.html
 package websocket

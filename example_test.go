@@ -428,6 +428,54 @@ func ExampleHandshakeError() {
 }
 
 // Client and server agree on a subprotocol.
+func ExampleCompression() {
+	server := serverOf(websocket.Upgrader{Compression: &websocket.Compression{}}, echoAll)
+	defer server.Close()
+
+	ctx := context.Background()
+	d := websocket.Dialer{Compression: &websocket.Compression{}}
+	c, resp, err := d.Dial(ctx, server.URL)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer c.CloseNow()
+	fmt.Println(resp.Header.Get("Sec-WebSocket-Extensions"))
+	// Output:
+	// permessage-deflate; server_max_window_bits=12; client_max_window_bits=12
+}
+
+func ExampleMessageWriter_SetCompress() {
+	server := serverOf(websocket.Upgrader{Compression: &websocket.Compression{}}, echoAll)
+	defer server.Close()
+
+	ctx := context.Background()
+	d := websocket.Dialer{Compression: &websocket.Compression{}}
+	c, _, err := d.Dial(ctx, server.URL)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer c.CloseNow()
+
+	// A secret beside something that others can choose is better sent as it is.
+	w, err := c.NextWriter(ctx, websocket.MessageText)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	w.SetCompress(false)
+	fmt.Fprintf(w, `{"token":"%s","comment":"%s"}`, "s3cret", "nice")
+	if err := w.Close(); err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, data, err := c.Read(ctx)
+	fmt.Println(string(data), err)
+	// Output:
+	// {"token":"s3cret","comment":"nice"} <nil>
+}
+
 func ExampleConn_Subprotocol() {
 	server := serverOf(websocket.Upgrader{Subprotocols: []string{"chat.v2", "chat.v1"}}, echoAll)
 	defer server.Close()

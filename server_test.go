@@ -673,6 +673,8 @@ func TestUpgraderMisuse(t *testing.T) {
 		{Subprotocols: []string{"a b"}},
 		{Subprotocols: []string{"a", "a"}},
 		{Origins: []string{"https://a.example/"}},
+		{Compression: &websocket.Compression{Level: 9}},
+		{Compression: &websocket.Compression{ServerMaxWindowBits: 8}},
 	} {
 		r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(handshake("Origin: http://b.example"))))
 		if err != nil {
@@ -776,6 +778,48 @@ func TestUpgradeSubprotocol(t *testing.T) {
 			t.Errorf("%q: server has %q, %v, want %q", test.offered, p, err, test.want)
 		}
 		c.Close(websocket.StatusNormalClosure, "")
+	}
+}
+
+func TestUpgradeCompression(t *testing.T) {
+	u := &websocket.Upgrader{Compression: &websocket.Compression{ClientMaxWindowBits: 10}}
+	s := startServer(t, upgrade(u, echoMessages))
+	off := startServer(t, upgrade(&websocket.Upgrader{}, echoMessages))
+	const hello = "\xf2\x48\xcd\xc9\xc9\x07\x00" // RFC 7692, section 7.2.3.1
+	for _, test := range []struct {
+		server *server
+		offer  string
+		want   []string
+	}{
+		{s, "", nil},
+		{s, "Sec-WebSocket-Extensions: x", nil},
+		{s, "Sec-WebSocket-Extensions: permessage-deflate; x", nil},
+		{s, "Sec-WebSocket-Extensions: x\r\nSec-WebSocket-Extensions: y, permessage-deflate; client_max_window_bits",
+			[]string{"permessage-deflate; client_max_window_bits=10"}},
+		{off, "Sec-WebSocket-Extensions: permessage-deflate", nil},
+	} {
+		c := dialRaw(t, test.server.addr())
+		if test.offer == "" {
+			c.send(handshake())
+		} else {
+			c.send(handshake(test.offer))
+		}
+		// To have an empty header field would make some clients fail.
+		if got := c.response().Header["Sec-Websocket-Extensions"]; !slices.Equal(got, test.want) {
+			t.Errorf("%q: got %q, want %q", test.offer, got, test.want)
+		}
+		c.send("\xc1\x87\x00\x00\x00\x00" + hello)
+		if test.want != nil {
+			c.expectText("Hello")
+		} else {
+			c.expectClose(websocket.StatusProtocolError)
+		}
+	}
+
+	c := dialRaw(t, off.addr())
+	c.send(handshake("Sec-WebSocket-Extensions: permessage-deflate; =1"))
+	if resp := c.response(); resp.StatusCode != 400 {
+		t.Errorf("malformed offer: got %s, want 400", resp.Status)
 	}
 }
 
