@@ -10,22 +10,21 @@ import (
 
 // Compression asks for permessage-deflate (RFC 7692). A Dialer offers it, an
 // Upgrader accepts it if it is offered. The zero value favours small memory; its
-// fields are as good on one side as on the other.
+// fields mean the same on both sides.
 //
 // With context takeover, a message is compressed with regard to those before
-// it, which doubles what is gained on small ones. It costs memory for as long as the
-// connection lives, from the first compressed message on: in each direction about
-// as many bytes as the window has, and in the one that is written half of that
-// again. That is 10 KB for both at 12 bits, 72 KB at 15, and next to nothing
-// without takeover.
+// it, which halves small ones again. It costs memory for as long as the connection
+// lives, from the first compressed message on: at most 12 KB for both directions
+// together with windows of 12 bits, 75 KB with 15. Without, nothing is kept
+// between messages.
 type Compression struct {
 	// Level is 1 for speed, or 2 to spend a little more time on shorter
 	// messages. Default: 1.
 	Level int
 
-	// Threshold is how many bytes a message must have to be compressed, if
-	// its length is known when it begins to be sent. Default: 64 if the endpoint
-	// writes with context takeover, 256 if without. Negative: none.
+	// Threshold is how many bytes a message must have to be compressed, unless
+	// it is streamed and does not fit one fragment. Default: 64 if the endpoint writes
+	// with context takeover, 256 if without. Negative: none.
 	Threshold int
 
 	// ServerMaxWindowBits and ClientMaxWindowBits limit the window with which the
@@ -33,7 +32,8 @@ type Compression struct {
 	// section 7.1.2). From 9 to 15. Default: 12.
 	//
 	// A server cannot limit a client's window that does not say it may be
-	// limited. The client is kept from context takeover then.
+	// limited. The client is kept from context takeover then. A client that dials a server
+	// that can do neither takes 32 KB for reading.
 	ServerMaxWindowBits int
 	ClientMaxWindowBits int
 
@@ -90,16 +90,21 @@ const deflateName = "permessage-deflate"
 // its window, and does not say that it will.
 const withoutValue = deflate.MaxWindowBits + 1
 
-// parseDeflate parses the parameters of an offer, or a response. It is not ok if a
-// server must decline the offer, or a client must fail the connection:
+// parseDeflate parses the parameters of an offer, or a response, as cutExtension
+// returns them. It is not ok if a server must decline the offer, or a client must
+// fail the connection:
 //
 // "The negotiation offer contains an extension parameter not defined for use in
 // an offer", "an extension parameter with an invalid value", "multiple extension
 // parameters with the same name." (section 7)
-func parseDeflate(params []extensionParam, isOffer bool) (d deflateOffer, ok bool) {
-	for _, p := range params {
+func parseDeflate(params string, isOffer bool) (d deflateOffer, ok bool) {
+	for params != "" {
+		var p extensionParam
+		p, params, ok = nextParam(params)
 		bits, hasBits := parseBits(p.value)
 		switch {
+		case !ok:
+			return deflateOffer{}, false
 		case equalFold(p.name, "server_no_context_takeover") && !p.hasValue && !d.serverNoContextTakeover:
 			d.serverNoContextTakeover = true
 		case equalFold(p.name, "client_no_context_takeover") && !p.hasValue && !d.clientNoContextTakeover:
@@ -161,11 +166,8 @@ func (o *Compression) accept(offers []string) (response string, z *compression) 
 	}
 	for _, list := range offers {
 		for m, rest := nextMember(list); m != ""; m, rest = nextMember(rest) {
-			name, params, _ := parseExtension(m, nil)
-			if !equalFold(name, deflateName) {
-				continue
-			}
-			if offer, ok := parseDeflate(params, true); ok {
+			name, params := cutExtension(m)
+			if offer, ok := parseDeflate(params, true); ok && equalFold(name, deflateName) {
 				d := o.respond(offer)
 				return string(d.append(nil)), o.negotiated(d, serverSide)
 			}
@@ -207,7 +209,9 @@ func (o *Compression) respond(offer deflateOffer) deflateOffer {
 }
 
 // offers returns what a client offers, in the order in which it likes them: to
-// limit the server's window, or else to do without context takeover.
+// limit the server's window, or to do without context takeover, or neither. There
+// are servers that know neither, and accept the offer of it all the same, as if
+// it were one without.
 func (o *Compression) offers() []deflateOffer {
 	d := deflateOffer{
 		serverNoContextTakeover: o.ServerNoContextTakeover,
@@ -220,10 +224,13 @@ func (o *Compression) offers() []deflateOffer {
 	if o.serverBits() == deflate.MaxWindowBits {
 		return []deflateOffer{d}
 	}
-	second := d
-	second.serverNoContextTakeover = true
-	d.serverMaxWindowBits = o.serverBits()
-	return []deflateOffer{d, second}
+	limited, without := d, d
+	limited.serverMaxWindowBits = o.serverBits()
+	without.serverNoContextTakeover = true
+	if o.ServerNoContextTakeover {
+		return []deflateOffer{limited, without}
+	}
+	return []deflateOffer{limited, without, d}
 }
 
 // offer returns the Sec-WebSocket-Extensions of a client.
@@ -260,8 +267,8 @@ var (
 func (o *Compression) checkExtensions(values []string) (z *compression, err error) {
 	for _, list := range values {
 		for m, rest := nextMember(list); m != ""; m, rest = nextMember(rest) {
-			name, params, ok := parseExtension(m, nil)
-			if o == nil || z != nil || !ok || !equalFold(name, deflateName) {
+			name, params := cutExtension(m)
+			if o == nil || z != nil || !equalFold(name, deflateName) {
 				return nil, errExtension
 			}
 			if z = o.checkDeflate(params); z == nil {
@@ -277,7 +284,7 @@ func (o *Compression) checkExtensions(values []string) (z *compression, err erro
 // "A client MUST _Fail the WebSocket Connection_ if the peer server accepted an
 // extension negotiation offer for this extension with an extension negotiation
 // response meeting any of the following conditions" (section 7)
-func (o *Compression) checkDeflate(params []extensionParam) *compression {
+func (o *Compression) checkDeflate(params string) *compression {
 	d, ok := parseDeflate(params, false)
 	if !ok {
 		return nil
@@ -357,6 +364,13 @@ func (z *compression) enc() *deflate.Encoder {
 func (z *compression) forget() {
 	if z != nil && z.encoder != nil {
 		z.encoder.Reset()
+	}
+}
+
+// forgetRead gives the window of what was read back. z may be nil.
+func (z *compression) forgetRead() {
+	if z != nil && z.inflater != nil {
+		z.inflater.Reset()
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 	"github.com/tidewire/websocket/internal/deflate"
 )
 
-func TestParseExtension(t *testing.T) {
+func TestExtension(t *testing.T) {
 	value := func(name, value string) extensionParam { return extensionParam{name, value, true} }
 	for _, test := range []struct {
 		text   string
@@ -55,7 +55,14 @@ func TestParseExtension(t *testing.T) {
 		{text: "x;\u00e4"},
 		{text: "x;a=\u00e4"},
 	} {
-		name, params, ok := parseExtension(test.text, nil)
+		name, rest := cutExtension(test.text)
+		ok := validExtensions([]string{test.text}) && test.text != ""
+		var params []extensionParam
+		for ok && rest != "" {
+			var p extensionParam
+			p, rest, _ = nextParam(rest)
+			params = append(params, p)
+		}
 		if ok != test.ok || ok && (name != test.name || !slices.Equal(params, test.params)) {
 			t.Errorf("%q: got %q, %+v, %t, want %q, %+v, %t", test.text, name, params, ok, test.name, test.params, test.ok)
 		}
@@ -64,7 +71,7 @@ func TestParseExtension(t *testing.T) {
 
 // Extensions that nobody asks for cost a server no allocation.
 func TestValidExtensionsAllocations(t *testing.T) {
-	values := []string{"permessage-deflate; client_max_window_bits; server_max_window_bits=10, x; y=1"}
+	values := []string{"permessage-deflate; client_max_window_bits; server_max_window_bits=10, x; y=1" + strings.Repeat("; z", 100)}
 	if n := testing.AllocsPerRun(100, func() { validExtensions(values) }); n != 0 {
 		t.Errorf("got %v allocations, want none", n)
 	}
@@ -217,10 +224,14 @@ func TestOffer(t *testing.T) {
 		want    string
 	}{
 		{Compression{}, "permessage-deflate; server_max_window_bits=12; client_max_window_bits=12, " +
-			"permessage-deflate; server_no_context_takeover; client_max_window_bits=12"},
+			"permessage-deflate; server_no_context_takeover; client_max_window_bits=12, " +
+			"permessage-deflate; client_max_window_bits=12"},
 		{window(15, 15), "permessage-deflate; client_max_window_bits"},
 		{window(9, 15), "permessage-deflate; server_max_window_bits=9; client_max_window_bits, " +
-			"permessage-deflate; server_no_context_takeover; client_max_window_bits"},
+			"permessage-deflate; server_no_context_takeover; client_max_window_bits, " +
+			"permessage-deflate; client_max_window_bits"},
+		{Compression{ServerNoContextTakeover: true}, "permessage-deflate; server_no_context_takeover; server_max_window_bits=12; client_max_window_bits=12, " +
+			"permessage-deflate; server_no_context_takeover; client_max_window_bits=12"},
 		{Compression{ServerMaxWindowBits: 15, ServerNoContextTakeover: true, ClientNoContextTakeover: true},
 			"permessage-deflate; server_no_context_takeover; client_no_context_takeover; client_max_window_bits=12"},
 	} {
@@ -252,8 +263,8 @@ var checkExtensionsTests = []struct {
 	{"our hint left out", Compression{ServerMaxWindowBits: 15, ClientNoContextTakeover: true}, "permessage-deflate", "12, 15 takeover", nil},
 	{"quoted", window(15, 15), `permessage-deflate; client_max_window_bits="10"`, "10 takeover, 15 takeover", nil},
 
-	{"neither offer", Compression{}, "permessage-deflate", "", errDeflateResponse},
-	{"a larger window than offered", Compression{}, "permessage-deflate; server_max_window_bits=13", "", errDeflateResponse},
+	{"the third offer", Compression{}, "permessage-deflate", "12 takeover, 15 takeover", nil},
+	{"the third offer with a window", Compression{}, "permessage-deflate; server_max_window_bits=13", "12 takeover, 13 takeover", nil},
 	{"a larger window for us than offered", Compression{}, "permessage-deflate; server_max_window_bits=12; client_max_window_bits=13", "", errDeflateResponse},
 	{"takeover in spite of us", Compression{ServerMaxWindowBits: 15, ServerNoContextTakeover: true}, "permessage-deflate", "", errDeflateResponse},
 	{"client_max_window_bits without a value", window(15, 15), "permessage-deflate; client_max_window_bits", "", errDeflateResponse},
@@ -265,7 +276,7 @@ var checkExtensionsTests = []struct {
 	{"with another", window(15, 15), "permessage-deflate, x", "", errExtension},
 	{"another", window(15, 15), "x", "", errExtension},
 	{"only the beginning of its name", window(15, 15), "permessage-deflate-frame", "", errExtension},
-	{"malformed", window(15, 15), "permessage-deflate;", "", errExtension},
+	{"malformed", window(15, 15), "permessage-deflate;", "", errDeflateResponse},
 }
 
 func TestCheckExtensions(t *testing.T) {
@@ -373,18 +384,15 @@ func FuzzExtensions(f *testing.F) {
 			t.Fatalf("%q: got valid %t, want %t", text, got, valid)
 		}
 		for _, isOffer := range []bool{false, true} {
-			_, params, ok := parseExtension(text, nil)
-			if !ok {
-				break
-			}
+			_, params := cutExtension(text)
 			d, ok := parseDeflate(params, isOffer)
 			if !ok {
 				continue
 			}
 			printed := string(d.append(nil))
-			name, params, ok := parseExtension(printed, nil)
-			again, ok2 := parseDeflate(params, isOffer)
-			if name != deflateName || !ok || !ok2 || again != d {
+			name, params := cutExtension(printed)
+			again, ok := parseDeflate(params, isOffer)
+			if name != deflateName || !ok || again != d {
 				t.Fatalf("%q: %+v is printed as %q, which is %+v", text, d, printed, again)
 			}
 			if bits := d.serverMaxWindowBits; bits != 0 && (bits < deflate.MinWindowBits || bits > deflate.MaxWindowBits) {
@@ -402,8 +410,8 @@ func FuzzExtensions(f *testing.F) {
 			if _, err := (*Compression)(nil).checkExtensions([]string{response}); err != errExtension {
 				t.Fatalf("%q: response %q is no extension", text, response)
 			}
-			_, params, ok := parseExtension(response, nil)
-			if _, ok2 := parseDeflate(params, false); !ok || !ok2 {
+			_, params := cutExtension(response)
+			if _, ok := parseDeflate(params, false); !ok {
 				t.Fatalf("%q: no client takes the response %q", text, response)
 			}
 			if z.readTakeover && z.readBits > o.clientBits() {

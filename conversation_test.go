@@ -103,10 +103,28 @@ func sides(conv *testnet.Conversation) []side {
 	})
 }
 
+// negotiated returns what an endpoint does about compression if a server has
+// answered with these extensions.
+func negotiated(t testing.TB, extensions string, side side) *compression {
+	t.Helper()
+	if extensions == "" {
+		return nil
+	}
+	name, params := cutExtension(extensions)
+	response, ok := parseDeflate(params, false)
+	if !ok || name != deflateName {
+		t.Fatalf("%q is no response", extensions)
+	}
+	largest := &Compression{ServerMaxWindowBits: 15, ClientMaxWindowBits: 15}
+	return largest.negotiated(response, side)
+}
+
 // A conversationSeed is what the peer sends in one conversation, to a server
 // and to a client; nil where the conversation has only the other.
 type conversationSeed = struct {
 	name           string
+	extensions     string
+	limit          int64
 	server, client []byte
 }
 
@@ -115,7 +133,7 @@ func conversationSeeds(t testing.TB) []conversationSeed {
 	t.Helper()
 	var seeds []conversationSeed
 	for _, conv := range conversations(t) {
-		seed := conversationSeed{name: conv.Name}
+		seed := conversationSeed{name: conv.Name, extensions: conv.Extensions, limit: conv.Limit}
 		for _, side := range sides(conv) {
 			var b []byte
 			for _, step := range conv.Steps {
@@ -343,7 +361,7 @@ type heard struct {
 func play(t *testing.T, conv *testnet.Conversation, side side, tr link, pieces func([]byte) [][]byte, read readFunc) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cfg := connDefaults(conv.Limit, -1, 0, time.Hour, 0)
-	cfg.side = side
+	cfg.side, cfg.compression = side, negotiated(t, conv.Extensions, side)
 	p := &player{
 		link:   tr,
 		t:      t,

@@ -100,6 +100,11 @@
 // pictures, sound, video. For messages that hold a secret beside what somebody
 // else can choose, see Security Considerations.
 //
+// Some clients get compression wrong: Safari before 15.4 promises to do without
+// context takeover and does not, and some of its versions fail at compressed
+// messages of several fragments. If you have to serve them, have an Upgrader for
+// their User-Agent whose Compression is nil.
+//
 // # Terminology
 //
 // The words are those of RFC 6455. A frame is what goes over the wire (section
@@ -133,7 +138,7 @@
 // something into the messages that hold a secret, or between them, and sees their
 // lengths on the wire, may guess the secret piece by piece, also over TLS (RFC
 // 7692, section 8). Compression is off by default; send such messages with
-// [MessageWriter.SetCompress].
+// [MessageWriter.SetCompress](false).
 //
 // # Limitations
 //

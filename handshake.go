@@ -610,34 +610,32 @@ type extensionParam struct {
 	hasValue    bool
 }
 
-// parseExtension parses a member of a Sec-WebSocket-Extensions, and appends its
-// parameters to params.
+// cutExtension cuts a member of a Sec-WebSocket-Extensions into the name of the
+// extension and what follows, for nextParam.
 //
 //	extension = extension-token *( ";" extension-param )
 //	extension-param = token [ "=" (token | quoted-string) ]
 //
-// "When using the quoted-string syntax variant, the value after quoted-string
-// unescaping MUST conform to the 'token' ABNF." (section 9.1)
-func parseExtension(s string, params []extensionParam) (name string, _ []extensionParam, ok bool) {
+// (section 9.1)
+func cutExtension(s string) (name, params string) {
 	n := memberLen(s, ';')
-	name = trim(s[:n])
-	for ok = isToken(name); ok && n < len(s); {
-		s = s[n+1:]
-		n = memberLen(s, ';')
-		var p extensionParam
-		p, ok = parseExtensionParam(s[:n])
-		params = append(params, p)
-	}
-	return name, params, ok
+	return trim(s[:n]), s[n:]
 }
 
-func parseExtensionParam(s string) (p extensionParam, ok bool) {
-	p.name, p.value, p.hasValue = strings.Cut(s, "=")
+// nextParam cuts the first parameter off params, which is not empty. It is not
+// ok if that does not follow the grammar.
+//
+// "When using the quoted-string syntax variant, the value after quoted-string
+// unescaping MUST conform to the 'token' ABNF." (section 9.1)
+func nextParam(params string) (p extensionParam, rest string, ok bool) {
+	params = params[1:] // the semicolon
+	n := memberLen(params, ';')
+	p.name, p.value, p.hasValue = strings.Cut(params[:n], "=")
 	p.name, p.value = trim(p.name), trim(p.value)
 	if strings.HasPrefix(p.value, `"`) {
 		p.value = unquote(p.value)
 	}
-	return p, isToken(p.name) && (!p.hasValue || isToken(p.value))
+	return p, params[n:], isToken(p.name) && (!p.hasValue || isToken(p.value))
 }
 
 // unquote returns what a quoted-string stands for (RFC 9110, section 5.6.4), or
@@ -665,10 +663,14 @@ func unquote(s string) string {
 // validExtensions reports whether the values of a Sec-WebSocket-Extensions
 // follow its grammar, whatever they mean.
 func validExtensions(values []string) bool {
-	var params [4]extensionParam // so that the usual number of them is no allocation
 	for _, v := range values {
 		for m, rest := nextMember(v); m != ""; m, rest = nextMember(rest) {
-			if _, _, ok := parseExtension(m, params[:0]); !ok {
+			name, params := cutExtension(m)
+			ok := isToken(name)
+			for ok && params != "" {
+				_, params, ok = nextParam(params)
+			}
+			if !ok {
 				return false
 			}
 		}

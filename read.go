@@ -102,6 +102,7 @@ func (c *Conn) unlockRead() {
 		c.dropGuard()
 		if !end.isLoss() {
 			c.input.drop()
+			c.compression.forgetRead()
 		}
 	}
 	c.readMu.unlock()
@@ -480,16 +481,18 @@ func (c *Conn) appendInflated(ctx context.Context, buf []byte, start, entry int)
 	if err := c.awaitCompressed(ctx); err != nil {
 		return buf, err
 	}
-	for full := true; full; {
-		// A guess; what is full grows to twice its size.
-		guess := max(512, 4*len(c.input.unread), len(buf)-start)
-		buf = grow(buf, start, min(uint64(guess), c.limit()-c.in.inflated))
+	for full := cap(buf) == 0; ; {
+		if full {
+			// A guess at first; then twice the size.
+			come := min(c.frame.payloadLength, uint64(len(c.input.unread)))
+			guess := max(512, 4*come, uint64(len(buf)-start))
+			buf = grow(buf, start, min(guess, c.limit()-c.in.inflated))
+		}
 		var err error
-		if buf, full, err = c.inflate(buf, entry); err != nil {
+		if buf, full, err = c.inflate(buf, entry); err != nil || !full {
 			return buf, err
 		}
 	}
-	return buf, nil
 }
 
 // awaitCompressed waits until there is something to inflate.

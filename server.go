@@ -29,9 +29,9 @@ type Upgrader struct {
 	// set it to nil. Default: nil, none.
 	Compression *Compression
 
-	// ReadLimit is how many bytes a received message may have. A
-	// connection with a longer one is failed with StatusMessageTooBig.
-	// Default: 1 MiB. Negative: no limit.
+	// ReadLimit is how many bytes a received message may have, after it
+	// is inflated if it was compressed. A connection with a longer one is failed
+	// with StatusMessageTooBig. Default: 1 MiB. Negative: no limit.
 	ReadLimit int64
 
 	// PingInterval is the time without a received byte after which

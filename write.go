@@ -766,9 +766,9 @@ func (c *Conn) NextWriter(ctx context.Context, typ MessageType) (*MessageWriter,
 }
 
 // SetCompress says whether the message is to be compressed, if compression was
-// negotiated: always, or never. Without it, a message is compressed that does not
-// fit one fragment, or has as many bytes as [Compression].Threshold. SetCompress does
-// nothing once a fragment has left.
+// negotiated: never, or whatever its length is, if that makes it shorter. Without
+// SetCompress, a message is compressed that does not fit one fragment, or has as many
+// bytes as [Compression].Threshold. SetCompress does nothing once a fragment has left.
 func (w *MessageWriter) SetCompress(compress bool) {
 	switch {
 	case w.begun:

@@ -14,14 +14,14 @@ usage: autobahn/run.sh [flags]
   -tls              over TLS, with a certificate made for this run
   -out DIR          where reports and logs go (a temporary folder, removed if all is well)
   -markdown FILE    also write the tables to FILE
-  -timeout SECONDS  longest time the run may take (1200)
+  -timeout SECONDS  longest time the run may take (3600)
 EOF
 }
 
 # The tag is there to be read: Docker goes by the digest.
 readonly image=crossbario/autobahn-testsuite:25.10.1@sha256:519915fb568b04c9383f70a1c405ae3ff44ab9e35835b085239c258b6fac3074
 
-cases='*' role=both engine='' way=append tls='' out='' markdown='' timeout=1200
+cases='*' role=both engine='' way=append tls='' out='' markdown='' timeout=3600
 say() { printf 'run.sh: %s\n' "$*"; }
 die() {
 	printf 'run.sh: %s\n' "$*" >&2

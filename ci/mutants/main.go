@@ -35,7 +35,7 @@ var rules = []struct {
 		"validKey", "checkRequest", "chooseSubprotocol", "checkResponse",
 		"checkHeader", "isHandshakeField", "checkOrigin", "parseOrigin", "origin.isSame", "origin.isWeb", "matchOrigin",
 		"hasToken", "hasOnlyToken", "isEmptyList", "parseTokens", "isOnly", "validFieldValue",
-		"parseExtension", "parseExtensionParam", "unquote", "validExtensions",
+		"nextParam", "unquote", "validExtensions",
 	}},
 	{"compress.go", []string{
 		"Compression.check", "parseDeflate", "parseBits", "Compression.accept", "Compression.respond", "Compression.offers",

@@ -17,10 +17,11 @@ import (
 // endpoint say to each other, and what the endpoint's user sees of it. The
 // README there describes the notation.
 type Conversation struct {
-	Name  string
-	Side  string // "server" or "client" if the endpoint may be only that
-	Limit int64  // of the endpoint's messages; 0 is the default, -1 none
-	Steps []Step
+	Name       string
+	Side       string // "server" or "client" if the endpoint may be only that
+	Limit      int64  // of the endpoint's messages; 0 is the default, -1 none
+	Extensions string // that were negotiated, as in the server's response
+	Steps      []Step
 }
 
 // A Step is one line of a Conversation.
@@ -294,6 +295,11 @@ func (c *Conversation) option(l *lineParser) {
 		c.Side = l.word()
 		if c.Side != "server" && c.Side != "client" {
 			l.fail("side %q", c.Side)
+		}
+	case "deflate":
+		c.Extensions = "permessage-deflate"
+		for separator := "; "; l.err == nil && len(l.tokens) > 0; separator = " " {
+			c.Extensions += separator + l.word()
 		}
 	default:
 		l.fail("unknown option %q", word)

@@ -183,6 +183,16 @@ side server
 	if c := parse(t, "! 1002 silently"); !c.Steps[0].Silent {
 		t.Errorf("got %+v", c.Steps[0])
 	}
+	for option, want := range map[string]string{
+		"side client":     "",
+		"deflate":         "permessage-deflate",
+		"deflate a; b=9":  "permessage-deflate; a; b=9",
+		"deflate  a ;b=9": "permessage-deflate; a ;b=9",
+	} {
+		if c := parse(t, option+"\n! 1002"); c.Extensions != want {
+			t.Errorf("%s: got extensions %q, want %q", option, c.Extensions, want)
+		}
+	}
 }
 
 // What is not understood is an error, not a shorter test.
@@ -197,7 +207,10 @@ func TestParseConversationErrors(t *testing.T) {
 		"limit 1 2\n> eof",
 		"side both\n> eof",
 		"unlimited\n> eof",
+		"deflate \"a\"\n> eof",
+		"deflated\n> eof",
 		"> eof\nlimit 1",
+		"> eof\ndeflate",
 		`? text "x"`,
 		`>`,
 		`>text "x"`,
