@@ -1622,6 +1622,7 @@ func TestNoDeadlinesBounded(t *testing.T) {
 			}
 		}
 		<-sending
+		synctest.Wait()
 		if got := goroutines(); got != 1 {
 			t.Errorf("got %d goroutines, want one", got)
 		}
