@@ -1,29 +1,35 @@
 package deflate
 
+import (
+	"math"
+	"math/bits"
+	"sync"
+)
+
 // The levels of an [Encoder].
 const (
 	Fast   = 1 // takes each match that it finds
-	Better = 2 // looks whether the next byte begins a longer one
+	Better = 2 // first looks whether a longer one begins at the next byte
 )
 
 // maxBlock is how much of a message goes into one block. With the largest window
-// before it, it has no more positions than 16 bits can tell apart.
+// before it, there are no more positions than 16 bits can tell apart.
 const maxBlock = 32 << 10
 
 // An Encoder compresses the messages of one direction, one after another (RFC
-// 7692, section 7.2.1). It never looks back by more than the window, never sets
-// BFINAL, and ends each message at the boundary of a byte.
+// 7692, section 7.2.1). It never refers to what is farther back than the window,
+// never sets BFINAL, and ends each message at the boundary of a byte.
 //
 // With context takeover it holds the window between messages, and a table to find
-// things in it: with 12 bits 7 KB, with 15 bits 44 KB, and less until so much has
-// been compressed. Without, it holds nothing.
+// things in it: 7 KB with 12 bits, 40 KB with 15, and less until so much has been
+// compressed. Without, it holds nothing.
 //
 // An Encoder is for one goroutine at a time.
 type Encoder struct {
 	windowBits uint8
 	level      uint8
 	takeover   bool
-	history    *history // nil before the first message, and where none is kept
+	history    *history // nil where there is none
 }
 
 // NewEncoder returns an Encoder with a window of 1<<windowBits bytes, which is
@@ -33,9 +39,9 @@ func NewEncoder(windowBits, level int, takeover bool) *Encoder {
 }
 
 // AppendMessage appends message, compressed as one whole, without the 00 00 FF
-// FF at its end. If that would not be shorter than message, AppendMessage returns
-// dst and false, and it is as if it had not been called: the message is not in
-// the history.
+// FF at its end. If that would not be shorter than message, it returns dst and
+// false, and it is as if it had not been called: the message is not in the
+// history.
 //
 // It allocates nothing if dst has room for what it appends and 8 bytes more.
 func (e *Encoder) AppendMessage(dst, message []byte) ([]byte, bool) {
@@ -44,41 +50,52 @@ func (e *Encoder) AppendMessage(dst, message []byte) ([]byte, bool) {
 	}
 	s := workspaces.Get().(*workspace)
 	defer workspaces.Put(s)
-	w := bitWriter{dst: dst}
-	if !e.writeBlocks(&w, s, message, len(message)-1) {
-		return dst, false
-	}
 	if e.takeover {
+		e.remember()
+		s.saved = append(s.saved[:0], e.history.table...)
+	}
+	w := bitWriter{dst: dst, limit: len(dst) + len(message) - 1}
+	shorter := e.writeBlocks(&w, s, message)
+	switch {
+	case !e.takeover:
+	case shorter:
 		e.history.append(message)
+	case len(e.history.bytes) == 0:
+		e.Reset() // there is nothing to remember yet
+	default:
+		copy(e.history.table, s.saved)
+	}
+	if !shorter {
+		return dst, false
 	}
 	return w.endMessage(), true
 }
 
-// AppendPart appends the next part of a message that comes in parts, compressed
-// or, where that is shorter, as it is. Each part but the last ends with an empty
-// stored block, 00 00 FF FF included, so that the receiver can inflate all of
-// it; the last without. An empty last part is the byte 00.
+// AppendPart appends the next part of a message that comes in parts, compressed,
+// or as it is where that is shorter. Each part but the last ends with an empty
+// stored block, 00 00 FF FF included, so that the receiver can inflate all of it;
+// the last ends without. An empty last part is the byte 00.
 //
-// The parts of a message are history for those that follow, with or without
+// The parts of a message are history to those that follow, with or without
 // takeover.
 func (e *Encoder) AppendPart(dst, part []byte, last bool) []byte {
 	keep := e.takeover || !last
-	if keep && e.history == nil {
-		e.history = newHistory(int(e.windowBits))
+	if keep {
+		e.remember()
 	}
 	s := workspaces.Get().(*workspace)
 	defer workspaces.Put(s)
-	w := bitWriter{dst: dst}
-	e.writeBlocks(&w, s, part, unlimited)
-	if !keep {
-		e.Reset()
-	} else {
+	w := bitWriter{dst: dst, limit: math.MaxInt}
+	e.writeBlocks(&w, s, part)
+	if keep {
 		e.history.append(part)
+	} else {
+		e.Reset()
 	}
-	if !last {
-		return w.endPart()
+	if last {
+		return w.endMessage()
 	}
-	return w.endMessage()
+	return w.endPart()
 }
 
 // Reset forgets the history: what comes next refers to nothing before.
@@ -92,5 +109,99 @@ func (e *Encoder) Reset() {
 // Size returns how many bytes of memory e holds between messages.
 func (e *Encoder) Size() int {
 	const itself = 16
+	if e.history == nil {
+		return itself
+	}
 	return itself + e.history.size()
+}
+
+// remember makes a history if there is none.
+func (e *Encoder) remember() {
+	if e.history == nil {
+		e.history = newHistory(int(e.windowBits))
+	}
+}
+
+// writeBlocks writes p. It gives up, and returns false, where w says that it gets
+// too long, or will: what does not get shorter in its first blocks is pictures or
+// the like, and goes on so.
+func (e *Encoder) writeBlocks(w *bitWriter, s *workspace, p []byte) bool {
+	const enough = 2 * maxBlock
+	m := e.matcher(s, len(p))
+	begin := len(w.dst)
+	for done := 0; done < len(p); {
+		if done >= enough && w.limit < math.MaxInt && len(w.dst)-begin >= done {
+			return false
+		}
+		n := min(len(p)-done, maxBlock)
+		text, start := s.text(e.history, p, done, n)
+		b := &s.block
+		b.begin(n)
+		b.tokens = m.find(b.tokens, text, start, start+n)
+		if !b.write(w, p[done:done+n]) {
+			return false
+		}
+		done += n
+	}
+	return true
+}
+
+// matcher returns a matcher for n bytes that follow the history.
+func (e *Encoder) matcher(s *workspace, n int) matcher {
+	m := matcher{window: 1 << e.windowBits, better: e.level >= Better}
+	if h := e.history; h != nil {
+		m.table, m.position = h.table, h.end()
+	} else {
+		m.table, m.position = s.freshTable(n)
+	}
+	m.shift = uint(64 - bits.Len(uint(len(m.table)-1)))
+	return m
+}
+
+// A workspace is what an Encoder needs only while it compresses.
+type workspace struct {
+	textBuffer []byte
+	block      block
+	saved      []uint16 // the table of the history as it was before
+
+	table [1 << 13]uint16
+	used  int // all positions in table are smaller
+}
+
+var workspaces = sync.Pool{New: func() any {
+	s := new(workspace)
+	s.block.dynamic.codes.addRaw()
+	return s
+}}
+
+// text returns the n bytes of p that begin at done, with what they may refer to
+// before them and what a matcher looks at behind them, and where they begin.
+func (s *workspace) text(h *history, p []byte, done, n int) (text []byte, start int) {
+	if done > 0 {
+		const before = 1 << MaxWindowBits
+		return p[done-before : min(done+n+readAhead, len(p))], before
+	}
+	var old []byte
+	if h != nil {
+		if text, start = h.followedBy(p[:n]); text != nil {
+			return text, start
+		}
+		old = h.window()
+	}
+	s.textBuffer = append(append(s.textBuffer[:0], old...), p[:n]...)
+	s.textBuffer = append(s.textBuffer, make([]byte, readAhead)...)
+	return s.textBuffer, len(old)
+}
+
+// freshTable returns a table in which there is nothing of n positions, and the
+// first of them. As long as there are any that were not used before, what is in the table for
+// others does no harm.
+func (s *workspace) freshTable(n int) (table []uint16, position uint16) {
+	if s.used+n > 1<<16 {
+		clear(s.table[:])
+		s.used = 0
+	}
+	position = uint16(s.used)
+	s.used = min(s.used+n, 1<<16)
+	return s.table[:1<<min(max(bits.Len(uint(n)), 8), 13)], position
 }

@@ -1,102 +1,208 @@
 package deflate
 
-import (
-	"math/bits"
-	"slices"
-)
+import "math/bits"
 
-// A code is a Huffman code: at each symbol its bits, the first lowest, and their
-// number in the bits from 16.
+// A codeword is a code as it is written, its first bit lowest (section 3.1.1), and
+// from bit 16 on its length.
 type codeword uint32
+
+// codewords has those of all tokens, by symbol.
+type codewords [symbols]codeword
+
+// newCodeword returns the code of n bits, of which the first is the highest.
+func newCodeword(code, n int) codeword {
+	return codeword(bits.Reverse16(uint16(code<<(16-n)))) | codeword(n)<<16
+}
 
 func (c codeword) bits() uint64 { return uint64(c & 0xFFFF) }
 func (c codeword) length() uint { return uint(c >> 16) }
 
-// assignLengths sets lengths to those of a Huffman code for symbols that occur freqs times, of
-// which none is longer than limit.
-func assignLengths(lengths []uint8, freqs []uint16, limit int) {
-	clear(lengths)
-	var keys [literalLengthSymbols]uint32
-	n := 0
-	for symbol, f := range freqs {
-		if f != 0 {
-			keys[n] = uint32(f)<<9 | uint32(symbol)
-			n++
-		}
+// addRaw adds the codes of raw tokens, whose bits are their own.
+func (c *codewords) addRaw() {
+	for n := range maxTokenBits + 1 {
+		c[rawToken+n] = newCodeword(0, n)
 	}
-	if n <= 1 {
-		lengths[keys[0]&0x1FF] = 1
+}
+
+// A usedSymbol is a symbol that occurs, and from bit 9 on how often. To compare
+// them is to compare how often they occur.
+type usedSymbol uint32
+
+func (u usedSymbol) symbol() uint32 { return uint32(u) & 0x1FF }
+func (u usedSymbol) freq() uint32   { return uint32(u) >> 9 }
+
+// maxUsed is how many symbols the largest alphabet has.
+const maxUsed = literalLengthSymbols
+
+// A huffman makes a Huffman code.
+type huffman struct {
+	n    int
+	used [maxUsed + 1]usedSymbol // the first n, in the alphabet's order
+	all  uint32                  // all their frequencies, ored
+
+	leaves [maxUsed + 1]usedSymbol // the same, the rarest first
+	other  [maxUsed]usedSymbol     // while that is found out
+	next   [256]uint16             // likewise; not on the stack, which there is one of for each connection
+
+	// The nodes of the tree that are no leaves, the rarest first.
+	freqs   [maxUsed]uint32
+	parents [maxUsed]uint16
+	depths  [maxUsed]uint8
+
+	counts  [maxCodeLength + 1]int // how many codes there are of each length
+	lengths [maxUsed]uint8         // of the codes, by symbol
+}
+
+func (h *huffman) reset() { h.n, h.all = 0, 0 }
+
+// add adds the symbols from first on, as far as they occur.
+func (h *huffman) add(freqs []uint16, first uint32) {
+	n, all := h.n, h.all
+	for i, f := range freqs {
+		h.used[n] = usedSymbol(uint32(f)<<9 | (first + uint32(i)))
+		n += int((uint32(f) + 0xFFFF) >> 16) // 1 if f is not 0
+		all |= uint32(f)
+	}
+	h.n, h.all = n, all
+}
+
+// build makes the tree, and returns how many bits all codes have together. Of the
+// nodes without a parent, the two rarest get one, until only the root is left. The
+// leaves and the nodes made so far are two queues, and the rarest is
+// the first of either.
+func (h *huffman) build() (size int) {
+	const never = 1<<32 - 1
+	n := h.n
+	h.sort()
+	h.leaves[n] = never
+	freqs := h.freqs[:n]
+	for i := range freqs {
+		freqs[i] = never
+	}
+	leaf, node := 0, 0
+	for made := range n - 1 {
+		sum := uint32(0)
+		for range 2 {
+			l, f := h.leaves[leaf].freq(), freqs[node]
+			sum += min(l, f)
+			h.parents[node] = uint16(made) // for now, if it is the leaf
+			isNode := int((int64(f)-int64(l))>>63) & 1
+			node += isNode
+			leaf += 1 - isNode
+		}
+		freqs[made] = sum
+		size += int(sum)
+	}
+	return size
+}
+
+// sort sorts the used symbols by how often they occur.
+func (h *huffman) sort() {
+	used, leaves := h.used[:h.n], h.leaves[:h.n]
+	if h.all <= 0xFF {
+		h.sortByByte(leaves, used, 9, h.all)
 		return
 	}
-	slices.Sort(keys[:n])
-	counts := countLengths(keys[:n], limit)
-	i := 0
-	for l := limit; l > 0; l-- {
-		for range counts[l] {
-			lengths[keys[i]&0x1FF] = uint8(l)
-			i++
-		}
+	other := h.other[:h.n]
+	h.sortByByte(other, used, 9, 0xFF)
+	h.sortByByte(leaves, other, 17, h.all>>8)
+}
+
+// sortByByte sorts src into dst by the byte at shift. None has more bits than most.
+func (h *huffman) sortByByte(dst, src []usedSymbol, shift uint, most uint32) {
+	next := &h.next
+	clear(next[:])
+	for _, u := range src {
+		next[byte(u>>(shift&31))]++
+	}
+	sum := uint16(0)
+	for i := range next[:1<<bits.Len8(uint8(most))] {
+		sum, next[i] = sum+next[i], sum
+	}
+	for _, u := range src {
+		at := &next[byte(u>>(shift&31))]
+		dst[*at] = u
+		*at++
 	}
 }
 
-// countLengths returns how many codes of each length there are.
-func countLengths(keys []uint32, limit int) (counts [maxCodeLength + 1]int) {
-	n := len(keys)
-	var weight, parent [2 * literalLengthSymbols]uint32
-	for i, k := range keys {
-		weight[i] = k >> 9
-	}
-	leaf, node := 0, n
-	take := func(next int) int {
-		if leaf < n && (node == next || weight[leaf] <= weight[node]) {
-			leaf++
-			return leaf - 1
+// assign gives the symbols codes of at most limit bits, and returns how many they
+// have all together.
+func (h *huffman) assign(codes []codeword, limit int) (size int) {
+	h.countLengths(limit)
+	leaves := h.leaves[:h.n]
+	for length := limit; length > 0; length-- {
+		n := h.counts[length]
+		for _, u := range leaves[:n] {
+			h.lengths[u.symbol()] = uint8(length)
+			size += int(u.freq()) * length
 		}
-		node++
-		return node - 1
+		leaves = leaves[n:]
 	}
-	for next := n; next < 2*n-1; next++ {
-		a := take(next)
-		b := take(next)
-		weight[next] = weight[a] + weight[b]
-		parent[a], parent[b] = uint32(next), uint32(next)
+
+	// "All codes of a given bit length have lexicographically consecutive
+	// values, in the same order as the symbols they represent; Shorter codes
+	// lexicographically precede longer codes." (section 3.2.2) The first bit of
+	// a code is bit 15 here.
+	var next [maxCodeLength + 1]uint32
+	code := uint32(0)
+	for length := 1; length <= limit; length++ {
+		next[length] = code
+		code += uint32(h.counts[length]) << (16 - length)
 	}
-	var depth [2 * literalLengthSymbols]uint8
-	excess := 0
-	for i := 2*n - 3; i >= 0; i-- {
-		d := depth[parent[i]] + 1
-		depth[i] = d
-		if i < n {
-			l := min(int(d), limit)
-			counts[l]++
-			excess += 1 << (limit - l)
-		}
+	for _, u := range h.used[:h.n] {
+		length := h.lengths[u.symbol()] & 15
+		code := next[length]
+		next[length] = code + 1<<16>>length
+		codes[u.symbol()] = codeword(bits.Reverse16(uint16(code))) | codeword(length)<<16
 	}
-	for excess -= 1 << limit; excess > 0; excess-- {
-		l := limit - 1
-		for counts[l] == 0 {
-			l--
-		}
-		counts[l]--
-		counts[l+1] += 2
-		counts[limit]--
-	}
-	return counts
+	return size
 }
 
-// assignCodes sets codes to the code with these lengths (section 3.2.2).
-func assignCodes(codes []codeword, lengths []uint8) {
-	var counts, next [maxCodeLength + 2]uint16
-	for _, l := range lengths {
-		counts[l&15]++
+// countLengths counts the codes of each length. A leaf's code is as long as its
+// depth in the tree.
+func (h *huffman) countLengths(limit int) {
+	h.counts = [maxCodeLength + 1]int{}
+	if h.n < 2 {
+		h.counts[1] = h.n // "it is encoded using one bit, not zero bits" (section 3.2.7)
+		return
 	}
-	counts[0] = 0
-	for l := 1; l <= maxCodeLength; l++ {
-		next[l+1] = (next[l] + counts[l]) << 1
+	// Every node has two children, and those that are no nodes are leaves. There
+	// is no depth of 32: the rarest node at depth d occurs at least as often as the
+	// Fibonacci number of what is below it says.
+	var nodes [32]int // by depth
+	root := h.n - 2
+	h.depths[root], nodes[0] = 0, 1
+	for i := root - 1; i >= 0; i-- {
+		depth := h.depths[h.parents[i]] + 1
+		h.depths[i] = depth
+		nodes[depth&31]++
 	}
-	for symbol, l := range lengths {
-		c := next[l&15]
-		next[l&15]++
-		codes[symbol] = codeword(bits.Reverse16(c<<(16-l))) | codeword(l)<<16
+	for depth := 1; depth <= limit; depth++ {
+		h.counts[depth] = 2*nodes[depth-1] - nodes[depth]
+	}
+	if nodes[limit] > 0 {
+		h.shorten(nodes[limit], limit)
+	}
+}
+
+// shorten gives the leaves below depth limit, where there are that many nodes, codes of
+// that length. Others have to be longer for that.
+func (h *huffman) shorten(nodes, limit int) {
+	deeper := h.n
+	for _, n := range h.counts {
+		deeper -= n
+	}
+	h.counts[limit] += deeper
+	// In the place of one code there is room for two that are a bit longer, for
+	// itself and for one of the codes that are too many.
+	for tooMany := deeper - nodes; tooMany > 0; tooMany-- {
+		length := limit - 1
+		for h.counts[length] == 0 {
+			length--
+		}
+		h.counts[length]--
+		h.counts[length+1] += 2
+		h.counts[limit]--
 	}
 }

@@ -1,7 +1,6 @@
 package deflate
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 )
@@ -81,16 +80,12 @@ type Inflater struct {
 	// The arguments of Inflate while it runs. out is dst with all its
 	// capacity, and written up to end.
 	in    []byte
-	pos   int // in in
+	pos   int
+	bits  bitBuffer // what comes before in[pos:]
 	out   []byte
 	begin int // where this call began to write
 	end   int
 	start int
-
-	// The lowest count bits of held are those that come before in[pos:]. The
-	// bits above them are zero, or those of in[pos:].
-	held  uint64
-	count uint
 
 	// The message under way, without what this call takes and writes.
 	taken    int64
@@ -215,7 +210,7 @@ func (z *Inflater) run() error {
 // anything else, so that a message that was cut off doesn't swallow them.
 func (z *Inflater) endMessage() error {
 	switch {
-	case z.count > 0:
+	case z.bits.count > 0:
 		return errCutOff
 	case z.phase == inStoredLength:
 
@@ -236,7 +231,7 @@ func (z *Inflater) endMessage() error {
 // beginMessage forgets all of the message that was under way but what the
 // window holds of it.
 func (z *Inflater) beginMessage() {
-	z.held, z.count = 0, 0
+	z.bits = bitBuffer{}
 	z.taken, z.inflated, z.tables = 0, 0, 0
 	z.phase, z.final, z.stored, z.length = inBlockHeader, false, 0, 0
 	z.releaseScratch()
@@ -248,45 +243,24 @@ func (z *Inflater) fail(err error) {
 	z.err = err
 }
 
-// fill takes as many bytes of the input as can be held.
-func (z *Inflater) fill() {
-	if len(z.in)-z.pos >= 8 {
-		z.held |= binary.LittleEndian.Uint64(z.in[z.pos:]) << (z.count & 63)
-		z.pos += int(63-z.count) / 8
-		z.count |= 56
-		return
-	}
-	for z.count < 56 && z.pos < len(z.in) {
-		z.held |= uint64(z.in[z.pos]) << (z.count & 63)
-		z.pos++
-		z.count += 8
-	}
-}
-
-// need reports whether n bits are held, at most 56, after it has tried to
-// get them.
+// need reports whether n bits are there, at most 56, after it has tried to get
+// them.
 func (z *Inflater) need(n uint) bool {
-	if z.count < n {
-		z.fill()
+	if z.bits.count < n {
+		z.bits, z.pos = z.bits.fill(z.in, z.pos)
 	}
-	return z.count >= n
+	return z.bits.count >= n
 }
 
-// take returns the next n bits, which are held.
+// take returns the next n bits, which are there, and drops them.
 func (z *Inflater) take(n uint) uint {
-	bits := uint(z.held) & (1<<n - 1)
-	z.skip(n)
-	return bits
-}
-
-// skip drops n bits that are held.
-func (z *Inflater) skip(n uint) {
-	z.held >>= n & 63
-	z.count -= n
+	v := uint(z.bits.next) & (1<<n - 1)
+	z.bits = z.bits.drop(n)
+	return v
 }
 
 // skipToByte drops what is left of the byte under way.
-func (z *Inflater) skipToByte() { z.skip(z.count & 7) }
+func (z *Inflater) skipToByte() { z.bits = z.bits.drop(z.bits.count & 7) }
 
 // blockHeader reads "3 header bits containing the following data: first bit
 // BFINAL, next 2 bits BTYPE" (section 3.2.3).
@@ -317,7 +291,7 @@ func (z *Inflater) blockHeader() error {
 // enough to look at the beginning of each block: inside a block, every two
 // bytes of the input make a byte come out.
 func (z *Inflater) checkWork() error {
-	in := z.taken + int64(z.pos) - int64(z.count/8)
+	in := z.taken + int64(z.pos) - int64(z.bits.count/8)
 	out := z.inflated + int64(z.end-z.begin)
 	if in+workPerCodeTable*z.tables > freeWork+workPerByte*out {
 		return ErrWork
@@ -351,7 +325,7 @@ func (z *Inflater) storedLength() error {
 }
 
 func (z *Inflater) copyStored() error {
-	for z.stored > 0 && z.count > 0 {
+	for z.stored > 0 && z.bits.count > 0 {
 		if z.end == len(z.out) {
 			return ErrFull
 		}
@@ -359,8 +333,8 @@ func (z *Inflater) copyStored() error {
 		z.end++
 		z.stored--
 	}
-	if z.count == 0 {
-		z.held = 0
+	if z.bits.count == 0 {
+		z.bits = bitBuffer{}
 	}
 	n := min(z.stored, len(z.in)-z.pos)
 	n = copy(z.out[z.end:], z.in[z.pos:z.pos+n])

@@ -67,7 +67,7 @@ func step(r *rand.Rand, n int) int {
 func (c chopping) inflate(t testing.TB, z *Inflater, src []byte) ([]byte, error) {
 	t.Helper()
 	r := corpusRand(uint64(len(src)))
-	d := destination{}
+	d := destination{most: 1000 + 32*len(src)}
 	if !c.stream {
 		d.restart("before")
 	}
@@ -108,7 +108,8 @@ func (c chopping) inflate(t testing.TB, z *Inflater, src []byte) ([]byte, error)
 type destination struct {
 	memory  []byte // filled with untouched behind what may be written to
 	written []byte // its beginning
-	room    int
+	room    int    // behind it
+	most    int    // room there may be
 }
 
 const untouched = 0xA5
@@ -121,12 +122,12 @@ func (d *destination) restart(prefix string) {
 }
 
 // withRoom returns what has been written, with capacity for room bytes more, or
-// as many as there reasonably can be.
+// as many as there may be.
 func (d *destination) withRoom(room int) []byte {
-	d.room = min(room, 1<<17)
+	d.room = min(room, d.most)
 	end := len(d.written) + d.room
 	if end >= len(d.memory) {
-		d.memory = bytes.Repeat([]byte{untouched}, 2*end+1)
+		d.memory = bytes.Repeat([]byte{untouched}, end+end/2+1)
 		copy(d.memory, d.written)
 		d.written = d.memory[:len(d.written)]
 	}
