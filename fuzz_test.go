@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"os"
 	"runtime"
@@ -144,22 +145,28 @@ func mayBecomeUTF8(text []byte) bool {
 // them, and in whatever way: to what reference says.
 func FuzzRead(f *testing.F) {
 	for _, seed := range conversationSeeds(f) {
-		for side, stream := range [][]byte{serverSide: seed.server, clientSide: seed.client} {
+		for s, stream := range [][]byte{serverSide: seed.server, clientSide: seed.client} {
 			if 0 < len(stream) && len(stream) <= 500 {
-				f.Add(stream, []byte{1, 0, 30}, side == int(clientSide), int32(0))
+				z := negotiated(f, seed.extensions, side(s))
+				f.Add(stream, []byte{1, 0, 30}, side(s) == clientSide, int32(seed.limit), fuzzDeflateOf(z))
 			}
 		}
 	}
-	f.Fuzz(func(t *testing.T, stream, cuts []byte, client bool, limit int32) {
+	f.Fuzz(func(t *testing.T, stream, cuts []byte, client bool, limit int32, deflate uint8) {
 		cfg := connDefaults(int64(limit), -1, 0, 0, 0)
 		if client {
 			cfg.side = clientSide
 		}
-		want := reference(stream, cfg.side, cfg.readLimit)
+		cfg.compression = fuzzDeflate(deflate, cfg.side)
+		if cfg.compression != nil && len(stream) > 4000 {
+			t.Skip("the reference does not know how much work is too much")
+		}
+		want := reference(t, stream, cfg)
 		var first error
 		try := func(socket fuzzSocket, way fuzzWay, cuts []byte) {
 			r := &fuzzRun{T: t, tape: newTape(cut(stream, cuts)), want: want}
 			r.name = fmt.Sprintf("%s, %s, cut %d", socket.name, way.name, cuts)
+			cfg.compression = fuzzDeflate(deflate, cfg.side)
 			r.conn = socket.conn(r.tape, cfg)
 			err := way.read(r)
 			r.finish(err, socket.all)
@@ -178,6 +185,32 @@ func FuzzRead(f *testing.F) {
 			try(socket, fuzzWays[0], []byte{0}) // byte by byte
 		}
 	})
+}
+
+// fuzzDeflate returns what deflate says was negotiated about the messages that
+// an endpoint of the given side receives: 1, with 2 for no context takeover, and
+// 4 for each bit that the window has less than 15. Other numbers are nothing.
+func fuzzDeflate(deflate uint8, side side) *compression {
+	if deflate&1 == 0 || deflate >= 32 {
+		return nil
+	}
+	noTakeover, bits := deflate&2 != 0, 15-int(deflate>>2)
+	response := deflateOffer{clientNoContextTakeover: noTakeover, clientMaxWindowBits: bits}
+	if side == clientSide {
+		response = deflateOffer{serverNoContextTakeover: noTakeover, serverMaxWindowBits: bits}
+	}
+	return new(Compression).negotiated(response, side)
+}
+
+// fuzzDeflateOf returns the number that stands for z, which may be nil.
+func fuzzDeflateOf(z *compression) (deflate uint8) {
+	if z != nil {
+		deflate = 1 | uint8(15-z.readBits)<<2
+		if !z.readTakeover {
+			deflate |= 2
+		}
+	}
+	return deflate
 }
 
 // What a peer has announced costs nothing until it sends it.
@@ -265,15 +298,31 @@ func (o *outcome) quiet() bool {
 	return !o.local && (o.code == StatusNormalClosure || o.code == StatusGoingAway || o.code == StatusNoStatusReceived)
 }
 
+// A refMessage is a message that comes.
+type refMessage struct {
+	Message           // inflated
+	sent       []byte // as much as has come
+	compressed bool
+	fragments  uint64
+}
+
 // reference works out what stream has to come to: a Conn, but with all
 // bytes before it, and without a care for time or memory.
-func reference(stream []byte, side side, limit int64) (o outcome) {
+func reference(t testing.TB, stream []byte, cfg connConfig) (o outcome) {
 	fail := func(code StatusCode) outcome {
 		o.code, o.local = code, true
 		return o
 	}
-	var message *Message
-	var fragments uint64
+	var inflater *refInflater
+	rsv := uint8(0) // that have a meaning
+	if cfg.compression != nil {
+		inflater, rsv = newRefInflater(cfg.compression), 4
+	}
+	limit := uint64(math.MaxUint64)
+	if cfg.readLimit >= 0 {
+		limit = uint64(cfg.readLimit)
+	}
+	var message *refMessage
 	for {
 		h, n, ok := referenceHeader(stream)
 		if !ok {
@@ -282,19 +331,22 @@ func reference(stream []byte, side side, limit int64) (o outcome) {
 		}
 		stream = stream[n:]
 		control := h.opcode >= 8
+		first := h.opcode == 1 || h.opcode == 2
 		size := h.payloadLength
 		if message != nil {
-			size += uint64(len(message.Data))
+			size += uint64(len(message.sent))
 		}
+		compressed := h.rsv&4 != 0 || message != nil && message.compressed
 		switch {
-		case !h.minimal, h.rsv != 0, !strings.ContainsRune("\x00\x01\x02\x08\x09\x0A", rune(h.opcode)),
-			h.masked != (side == serverSide),
+		case !h.minimal, h.rsv&^rsv != 0, h.rsv&4 != 0 && !first,
+			!strings.ContainsRune("\x00\x01\x02\x08\x09\x0A", rune(h.opcode)),
+			h.masked != (cfg.side == serverSide),
 			control && (h.payloadLength > 125 || !h.fin),
-			!control && (h.opcode == 0) != (message != nil):
+			!control && first != (message == nil):
 			return fail(StatusProtocolError)
-		case !control && limit >= 0 && size > uint64(limit):
+		case !control && !compressed && size > limit:
 			return fail(StatusMessageTooBig)
-		case !control && message != nil && fragments >= 65536+size/64:
+		case !control && message != nil && message.fragments >= 65536+size/64:
 			return fail(StatusPolicyViolation)
 		}
 
@@ -306,16 +358,30 @@ func reference(stream []byte, side side, limit int64) (o outcome) {
 		}
 		if !control {
 			if message == nil {
-				message, fragments = &Message{Type: MessageType(h.opcode)}, 0
+				message = &refMessage{Message: Message{Type: MessageType(h.opcode)}, compressed: compressed}
 			}
-			fragments++
-			message.Data = append(message.Data, payload...)
-			text := message.Type == MessageText
+			message.fragments++
+			message.sent = append(message.sent, payload...)
+			message.Data = message.sent
+			text, last, corrupt := message.Type == MessageText, whole && h.fin, false
+			if compressed {
+				var ok bool
+				message.Data, ok = inflater.inflate(message.sent, last)
+				corrupt = !ok
+			}
+			data := message.Data[:min(limit, uint64(len(message.Data)))]
 			switch {
-			case text && !mayBecomeUTF8(message.Data), text && whole && h.fin && !utf8.Valid(message.Data):
+			case text && !mayBecomeUTF8(data):
 				return fail(StatusInvalidFramePayloadData)
-			case whole && h.fin:
-				o.messages = append(o.messages, *message)
+			case len(data) < len(message.Data):
+				return fail(StatusMessageTooBig)
+			case corrupt, last && text && !utf8.Valid(data):
+				return fail(StatusInvalidFramePayloadData)
+			case last:
+				if compressed {
+					inflater.endMessage(t, message.sent, data)
+				}
+				o.messages = append(o.messages, message.Message)
 				message = nil
 			}
 		}
@@ -683,8 +749,9 @@ func (r *fuzzRun) untilCut(call func(context.Context) error) error {
 	r.tape.setAtCut(func() { cancel(errCut) })
 	err := call(ctx)
 	r.tape.setAtCut(nil)
-	if held := cap(r.conn.unfinished); err == errCut && held > maxHeld(r.tape.came) {
-		r.Fatalf("%s: %d bytes held when %d had come", r.name, held, r.tape.came)
+	came := max(r.tape.came, len(r.conn.unfinished)) // which may be inflated
+	if held := cap(r.conn.unfinished); err == errCut && held > maxHeld(came) {
+		r.Fatalf("%s: %d bytes held when %d had come", r.name, held, came)
 	}
 	return err
 }

@@ -41,7 +41,7 @@ func NewEncoder(windowBits, level int, takeover bool) *Encoder {
 // AppendMessage appends message, compressed as one whole, without the 00 00 FF
 // FF at its end. If that would not be shorter than message, it returns dst and
 // false, and it is as if it had not been called: the message is not in the
-// history.
+// history. It does so as well where the beginning of message leaves little hope.
 //
 // It allocates nothing if dst has room for what it appends and 8 bytes more.
 func (e *Encoder) AppendMessage(dst, message []byte) ([]byte, bool) {
@@ -162,10 +162,10 @@ func (e *Encoder) matcher(s *workspace, n int) matcher {
 type workspace struct {
 	textBuffer []byte
 	block      block
-	saved      []uint16 // the table of the history as it was before
+	saved      []uint16 // the history's table, to put it back
 
-	table [1 << 13]uint16
-	used  int // all positions in table are smaller
+	table [1 << 13]uint16 // for who has no history
+	used  int             // all positions in table are smaller
 }
 
 var workspaces = sync.Pool{New: func() any {
@@ -193,9 +193,9 @@ func (s *workspace) text(h *history, p []byte, done, n int) (text []byte, start 
 	return s.textBuffer, len(old)
 }
 
-// freshTable returns a table in which there is nothing of n positions, and the
-// first of them. As long as there are any that were not used before, what is in the table for
-// others does no harm.
+// freshTable returns a table for n bytes with nothing before them, and the position
+// of the first. It has only to be cleared when all positions are used up: what it
+// has of smaller ones is before the beginning.
 func (s *workspace) freshTable(n int) (table []uint16, position uint16) {
 	if s.used+n > 1<<16 {
 		clear(s.table[:])
@@ -203,5 +203,6 @@ func (s *workspace) freshTable(n int) (table []uint16, position uint16) {
 	}
 	position = uint16(s.used)
 	s.used = min(s.used+n, 1<<16)
-	return s.table[:1<<min(max(bits.Len(uint(n)), 8), 13)], position
+	const least, most = 8, 13
+	return s.table[:1<<max(least, min(bits.Len(uint(n)), most))], position
 }

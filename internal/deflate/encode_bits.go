@@ -25,18 +25,22 @@ func (w *bitWriter) endStored(n int) int { return w.end(0) + 4 + n + 1 }
 // at a time.
 func (w *bitWriter) grow(bits int) { w.dst = slices.Grow(w.dst, (int(w.n)+bits)/8+8) }
 
-// write appends tokens, for which there is room: four at a time, which are less
-// than a word with the bits that are left.
+// write appends tokens, for which there is room.
 func (w *bitWriter) write(tokens []token, codes *codewords) {
+	whole := len(tokens) &^ 3
+	w.writeFours(tokens[:whole], codes)
+	rest := [4]token{nothing, nothing, nothing, nothing}
+	if copy(rest[:], tokens[whole:]) > 0 {
+		w.writeFours(rest[:], codes)
+	}
+}
+
+// writeFours appends tokens four by four: so many go into a word, and so it has no
+// branches but for the end.
+func (w *bitWriter) writeFours(tokens []token, codes *codewords) {
 	out, at := w.dst[:cap(w.dst)], len(w.dst)
 	acc, n := w.bits, w.n
-	var rest [4]token
-	for len(tokens) > 0 {
-		if len(tokens) < 4 {
-			rest = [4]token{nothing, nothing, nothing, nothing}
-			copy(rest[:], tokens)
-			tokens = rest[:]
-		}
+	for ; len(tokens) >= 4; tokens = tokens[4:] {
 		t0, t1, t2, t3 := tokens[0], tokens[1], tokens[2], tokens[3]
 		c0, c1, c2, c3 := codes[t0.symbol()], codes[t1.symbol()], codes[t2.symbol()], codes[t3.symbol()]
 		n01 := c0.length() + c1.length()
@@ -48,7 +52,6 @@ func (w *bitWriter) write(tokens []token, codes *codewords) {
 		at += int(n / 8)
 		acc >>= n &^ 7 & 63
 		n &= 7
-		tokens = tokens[4:]
 	}
 	w.dst, w.bits, w.n = w.dst[:at], acc, n
 }

@@ -2,7 +2,7 @@ package deflate
 
 // A block is a block while it is made (section 3.2.3).
 type block struct {
-	tokens []token // of all that it stands for, and endOfBlock
+	tokens []token // of all that is in it, and endOfBlock
 
 	// What the tokens are.
 	freqs    [symbols]uint16 // how often each symbol occurs
@@ -72,11 +72,12 @@ func (b *block) count() {
 	}
 }
 
-// isFlat reports whether the bytes of p are so evenly distributed that Huffman
-// codes would save next to nothing. It looks at no more than the first kilobyte.
+// isFlat reports whether the bytes of p, or of its first kilobyte, are so evenly
+// distributed that Huffman codes would save next to nothing.
 //
-// If there are 256 values of the same probability, the sum of the squares of their
-// frequencies in n bytes is about n + n*n/256.
+// Where v values are all as frequent as each other, the sum of the squares of
+// their frequencies in n bytes is about n + n*n/v. For 192 values, codes would be
+// half a bit shorter than a byte.
 func (b *block) isFlat(p []byte) bool {
 	p = p[:min(len(p), 1<<10)]
 	freqs := b.freqs[:256]
@@ -88,27 +89,33 @@ func (b *block) isFlat(p []byte) bool {
 	for _, f := range freqs {
 		sum += int(f) * int(f)
 	}
+	const values = 192
 	n := len(p)
-	return sum <= n+n*n/192
+	return sum <= n+n*n/values
 }
 
-// fixedCodewords are those of section 3.2.6.
+// fixedCodewords are the codes of section 3.2.6.
 var fixedCodewords = func() (codes codewords) {
-	lengths := [...]struct{ last, bits, code int }{{143, 8, 0b00110000}, {255, 9, 0b110010000}, {279, 7, 0}, {287, 8, 0b11000000}}
 	symbol := 0
-	for _, l := range lengths {
-		for code := l.code; symbol <= l.last; code++ {
-			codes[symbol] = newCodeword(code, l.bits)
+	for _, row := range []struct{ last, bits, code int }{
+		{143, 8, 0b00110000},
+		{255, 9, 0b110010000},
+		{279, 7, 0b0000000},
+		{287, 8, 0b11000000},
+	} {
+		for code := row.code; symbol <= row.last; code++ {
+			codes[symbol] = newCodeword(code, row.bits)
 			symbol++
 		}
 	}
-	for i := range distanceSymbols {
-		codes[distanceToken+i] = newCodeword(i, 5)
+	for distance := range distanceSymbols {
+		codes[distanceToken+distance] = newCodeword(distance, 5)
 	}
 	codes.addRaw()
 	return codes
 }()
 
+// fixedHeader is that of a block with these codes.
 var fixedHeader = []token{raw(blockFixed<<1, 3)}
 
 // fixedSize returns how many bits b has with the fixed codes.

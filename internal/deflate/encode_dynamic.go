@@ -18,9 +18,9 @@ const (
 	codeLengthsBegin       = codeLengthLengthsBegin + codeLengthSymbols
 )
 
-// make makes codes for b, and returns how many bits b has with them. If there
-// would probably not be less than size, it returns size instead, as it takes time
-// to know it.
+// make makes codes for b, and returns how many bits b has with them. As that takes
+// time, it first estimates whether they may be fewer than size, and returns size if
+// not.
 func (d *dynamicCodes) make(b *block, size int) int {
 	const fewTokens = 48
 	if len(b.tokens) < fewTokens {
@@ -69,7 +69,9 @@ func (d *dynamicCodes) endHeader(literalLengths, distances uint32) int {
 	codes := d.codes[codeLengthToken : codeLengthToken+codeLengthSymbols]
 	clear(codes)
 	size := 3 + 5 + 5 + 4 + t.assign(codes, maxCodeLengthCodeLength)
-	size += 2*int(d.codeLengthFreqs[repeatPrevious]) + 3*int(d.codeLengthFreqs[repeatZero]) + 7*int(d.codeLengthFreqs[repeatZeroLonger])
+	for i, extra := range [...]int{2, 3, 7} {
+		size += extra * int(d.codeLengthFreqs[repeatPrevious+i])
+	}
 
 	n := uint32(codeLengthSymbols)
 	lengths := d.header[codeLengthLengthsBegin:codeLengthsBegin]
@@ -84,8 +86,8 @@ func (d *dynamicCodes) endHeader(literalLengths, distances uint32) int {
 	return size + 3*int(n)
 }
 
-// putCodeLengths puts the lengths of the tree's codes, of at least that many symbols, and
-// returns of how many it did.
+// putCodeLengths puts the lengths of the tree's codes, up to the last symbol that
+// occurs but of at least so many, and returns how many they are.
 func (d *dynamicCodes) putCodeLengths(atLeast uint32) (n uint32) {
 	t := &d.tree
 	last, more := uint8(0), 0 // how often the last length is still to be repeated
@@ -116,12 +118,13 @@ func (d *dynamicCodes) putCodeLengths(atLeast uint32) (n uint32) {
 	return n
 }
 
+// put puts a symbol of the code length alphabet.
 func (d *dynamicCodes) put(symbol uint32) {
 	d.codeLengthFreqs[symbol]++
 	d.header = append(d.header, token(codeLengthToken+symbol))
 }
 
-// putRepeated puts n times the length that was the last.
+// putRepeated puts n times the length that is also the last.
 func (d *dynamicCodes) putRepeated(length uint8, n int) {
 	for ; n >= 3; n -= min(n, 6) {
 		d.put(repeatPrevious)
@@ -132,6 +135,7 @@ func (d *dynamicCodes) putRepeated(length uint8, n int) {
 	}
 }
 
+// putZeros puts the lengths of n symbols that do not occur.
 func (d *dynamicCodes) putZeros(n uint32) {
 	for ; n >= 11; n -= min(n, 138) {
 		d.put(repeatZeroLonger)

@@ -42,7 +42,7 @@ type huffman struct {
 
 	leaves [maxUsed + 1]usedSymbol // the same, the rarest first
 	other  [maxUsed]usedSymbol     // while that is found out
-	next   [256]uint16             // likewise; not on the stack, which there is one of for each connection
+	next   [256]uint16             // likewise; not on the stack, as each connection has one
 
 	// The nodes of the tree that are no leaves, the rarest first.
 	freqs   [maxUsed]uint32
@@ -66,10 +66,9 @@ func (h *huffman) add(freqs []uint16, first uint32) {
 	h.n, h.all = n, all
 }
 
-// build makes the tree, and returns how many bits all codes have together. Of the
-// nodes without a parent, the two rarest get one, until only the root is left. The
-// leaves and the nodes made so far are two queues, and the rarest is
-// the first of either.
+// build makes the tree, and returns how many bits all codes have together. Of what
+// has no parent yet, the two rarest get one, until only the root is left. They are
+// the first of two queues, the leaves and the nodes that were made so far.
 func (h *huffman) build() (size int) {
 	const never = 1<<32 - 1
 	n := h.n
@@ -108,7 +107,8 @@ func (h *huffman) sort() {
 	h.sortByByte(leaves, other, 17, h.all>>8)
 }
 
-// sortByByte sorts src into dst by the byte at shift. None has more bits than most.
+// sortByByte sorts src into dst by the byte at shift, in which no bits are set that
+// are above those of most.
 func (h *huffman) sortByByte(dst, src []usedSymbol, shift uint, most uint32) {
 	next := &h.next
 	clear(next[:])
@@ -167,9 +167,9 @@ func (h *huffman) countLengths(limit int) {
 		h.counts[1] = h.n // "it is encoded using one bit, not zero bits" (section 3.2.7)
 		return
 	}
-	// Every node has two children, and those that are no nodes are leaves. There
-	// is no depth of 32: the rarest node at depth d occurs at least as often as the
-	// Fibonacci number of what is below it says.
+	// Each node has two below it, which are leaves if they are no nodes. None
+	// is 32 deep: that takes more symbols, each as often as it has to occur, than
+	// a block has.
 	var nodes [32]int // by depth
 	root := h.n - 2
 	h.depths[root], nodes[0] = 0, 1
@@ -186,8 +186,8 @@ func (h *huffman) countLengths(limit int) {
 	}
 }
 
-// shorten gives the leaves below depth limit, where there are that many nodes, codes of
-// that length. Others have to be longer for that.
+// shorten gives the leaves that are deeper than limit, all below so many nodes,
+// codes of that length. Others get longer codes for that.
 func (h *huffman) shorten(nodes, limit int) {
 	deeper := h.n
 	for _, n := range h.counts {

@@ -5,7 +5,7 @@ import (
 	"math/bits"
 )
 
-// A matcher finds what a text has in common with what comes before it.
+// A matcher finds what of a text has occurred before in it.
 type matcher struct {
 	// table has the positions of strings, by their hash: of those that share
 	// one, the latest. Positions count the bytes of a stream modulo 1<<16, so
@@ -16,7 +16,12 @@ type matcher struct {
 
 	position uint16 // of what comes next
 	window   uint32 // how far back a match may be
-	better   bool
+	better   bool   // whether to look for a better match than the first
+
+	// Of the text at hand:
+	base  uint16 // the position of its first byte
+	limit uint32 // where matches begin before
+	end   uint32 // where they end at the latest
 }
 
 const (
@@ -29,7 +34,8 @@ const (
 	readAhead = 16
 
 	// patience is how many literals in a row are looked for one by one. Then
-	// it is more and more at a time.
+	// it is fewer and fewer of them, so that what has no matches takes little
+	// time.
 	patience = 64
 
 	// longEnough is the length of a match that is not given up for a better one.
@@ -37,45 +43,39 @@ const (
 )
 
 // find puts the tokens of text, from start to end, into tokens, which has room for
-// one for each byte and a few more, and returns them. If there are no matches, it
+// one for each byte and some more, and returns them. If there are no matches, it
 // returns none.
 func (m *matcher) find(tokens []token, text []byte, start, end int) []token {
-	base := m.position - uint16(start)
-	m.position = base + uint16(end)
-	limit := min(end-minFound, len(text)-readAhead)
-	if limit < start {
-		return tokens[:0]
-	}
-	n := m.findBefore(uint32(limit)+1, tokens[:cap(tokens)], text, uint32(start), uint32(end), base)
-	return tokens[:n]
+	m.base = m.position - uint16(start)
+	m.position = m.base + uint16(end)
+	m.end = uint32(end)
+	m.limit = uint32(max(0, min(end-minFound, len(text)-readAhead)+1))
+	return tokens[:m.findFrom(uint32(start), tokens[:cap(tokens)], text)]
 }
 
-// findBefore does what find does, with matches that begin before limit. The
-// position of text[0] is base.
+// findFrom does what find does, and returns how many tokens there are.
 //
-// Most of the time goes into branches that could not be foreseen. There are as
+// Most of its time goes into branches that could not be foreseen. There are as
 // few as possible that depend on the text.
-func (m *matcher) findBefore(limit uint32, tokens []token, text []byte, start, end uint32, base uint16) (n uint32) {
-	table, shift := m.table, m.shift
+func (m *matcher) findFrom(start uint32, tokens []token, text []byte) int {
+	table, shift, base := m.table, m.shift, m.base
 	i, literal := start, start // literal is where the literals before i begin
 	ahead := -start            // the token of the literal text[i] is tokens[i+ahead]
 find:
-	for i < limit {
-		var v, x uint64
-		var c uint32
-		for stop := min(limit, literal+patience); ; {
-			v = load64(text, i)
+	for i < m.limit {
+		var c uint32 // where a match with i may begin
+		for stop := min(m.limit, literal+patience); ; {
+			v := load64(text, i)
 			c = i - uint32(exchange(table, hash(v, shift), base+uint16(i)))
-			c &^= uint32(int32(c) >> 31)
-			x = v ^ load64(text, c)
-			if equalFound(x) {
+			c &^= uint32(int32(c) >> 31) // 0 rather than what is not in text
+			if equalFound(v ^ load64(text, c)) {
 				break
 			}
 			tokens[i+ahead] = token(byte(v))
 			i++
 			if i >= stop {
-				next := m.search(text, literal, i, limit, base)
-				if next >= limit {
+				next := m.search(text, literal, i)
+				if next >= m.limit {
 					break find
 				}
 				putLiterals(tokens[i+ahead:], text[i:next])
@@ -83,22 +83,22 @@ find:
 			}
 		}
 		if i-c-1 >= m.window {
-			tokens[i+ahead] = token(byte(v))
+			tokens[i+ahead] = token(text[i])
 			i++
 			continue
 		}
-		n := equalBytes(x)
-		n += equalBytes(load64(text, i+8)^load64(text, c+8)) & -(n / 8)
+		n := equalBytes(load64(text, i) ^ load64(text, c))
+		n += equalBytes(load64(text, i+8)^load64(text, c+8)) & -(n / 8) // if the first 8 are equal
 		if n == readAhead {
-			n += commonPrefix(text[c+16:], text[i+16:max(i+16, min(end, i+maxMatch))])
+			n = m.length(text, i, c)
 		}
-		n = min(n, end-i)
+		n = min(n, m.end-i)
 		if m.better {
 			from := i
-			i, c, n = m.lookAhead(text, i, c, n, limit, end, base)
+			i, c, n = m.lookAhead(text, i, c, n)
 			putLiterals(tokens[from+ahead:], text[from:i])
 		}
-		m.enter(text, i, n, limit, base)
+		m.enter(text, i, n)
 		next, distance := i+n, i-c
 		for i > literal && c > 0 && n < maxMatch && text[i-1] == text[c-1] {
 			i, c, n = i-1, c-1, n+1
@@ -110,58 +110,77 @@ find:
 	if ahead == -start {
 		return 0
 	}
-	putLiterals(tokens[i+ahead:], text[i:end])
-	return end + ahead
+	putLiterals(tokens[i+ahead:], text[i:m.end])
+	return int(m.end + ahead)
 }
 
-// search returns where a match begins, from i on, before limit, or else limit or more. The longer there
-// has been none, since literal, the fewer places it looks at.
-func (m *matcher) search(text []byte, literal, i, limit uint32, base uint16) uint32 {
-	for i < limit {
+// search returns where a match begins, from i on, if that is before the limit. The
+// longer there has been none, since literal, the fewer places it looks at.
+func (m *matcher) search(text []byte, literal, i uint32) uint32 {
+	for i < m.limit {
 		v := load64(text, i)
 		at := &m.table[hash(v, m.shift)]
-		c := i - uint32(base+uint16(i)-*at)
-		if c < i && i-c <= m.window && equalFound(v^load64(text, c)) {
+		p := m.base + uint16(i)
+		if c := i - uint32(p-*at); m.reaches(i, c) && equalFound(v^load64(text, c)) {
 			return i
 		}
-		*at = base + uint16(i)
+		*at = p
 		i += max(1, (i-literal)/patience)
 	}
 	return i
 }
 
-// lookAhead returns where, instead of at i, a match begins that is longer than
-// the n bytes that are common to i and c, and what it is.
-func (m *matcher) lookAhead(text []byte, i, c, n, limit, end uint32, base uint16) (newI, newC, newN uint32) {
-	for n < longEnough && i+1 < limit {
-		i1 := i + 1
-		v := load64(text, i1)
-		c1 := i1 - uint32(exchange(m.table, hash(v, m.shift), base+uint16(i1)))
-		if c1 >= i1 || i1-c1 > m.window || !equalFound(v^load64(text, c1)) {
+// lookAhead returns a match that begins a byte later than that of i and c, and is
+// longer than its n bytes; and then one that begins a byte later than that; or
+// else what it was given.
+func (m *matcher) lookAhead(text []byte, i, c, n uint32) (newI, newC, newN uint32) {
+	for n < longEnough && i+1 < m.limit {
+		j := i + 1
+		v := load64(text, j)
+		d := j - uint32(exchange(m.table, hash(v, m.shift), m.base+uint16(j)))
+		if !m.reaches(j, d) || !equalFound(v^load64(text, d)) {
 			break
 		}
-		n1 := commonPrefix(text[c1:], text[i1:min(end, i1+maxMatch)])
-		if n1 <= n {
+		longer := m.length(text, j, d)
+		if longer <= n {
 			break
 		}
-		i, c, n = i1, c1, n1
+		i, c, n = j, d, longer
 	}
 	return i, c, n
 }
 
+// reaches reports whether c is before i and not too far.
+func (m *matcher) reaches(i, c uint32) bool { return c < i && i-c <= m.window }
+
+// length returns the length of the match of i and c.
+func (m *matcher) length(text []byte, i, c uint32) uint32 {
+	a, b := text[i:min(m.end, i+maxMatch)], text[c:]
+	n := uint32(0)
+	for int(n)+8 <= len(a) {
+		if x := load64(a, n) ^ load64(b, n); x != 0 {
+			return n + equalBytes(x)
+		}
+		n += 8
+	}
+	for int(n) < len(a) && a[n] == b[n] {
+		n++
+	}
+	return n
+}
+
 // enter puts some of the strings of a match into the table. They are there
 // already, but from farther and farther back: this way they stay within the
-// window as long as they are used.
-func (m *matcher) enter(text []byte, i, n, limit uint32, base uint16) {
+// window for as long as they are in use.
+func (m *matcher) enter(text []byte, i, n uint32) {
 	table, shift := m.table, m.shift
-	v, p := load64(text, i), base+uint16(i)
+	v, p := load64(text, i), m.base+uint16(i)
 	table[hash(v>>8, shift)] = p + 1
 	table[hash(v>>16, shift)] = p + 2
 	table[hash(v>>24, shift)] = p + 3
-	middle := min(i+n/2, limit-1)
-	table[hash(load64(text, middle), shift)] = base + uint16(middle)
-	last := min(i+n-1, limit-1)
-	table[hash(load64(text, last), shift)] = base + uint16(last)
+	middle, last := min(i+n/2, m.limit-1), min(i+n-1, m.limit-1)
+	table[hash(load64(text, middle), shift)] = m.base + uint16(middle)
+	table[hash(load64(text, last), shift)] = m.base + uint16(last)
 }
 
 // exchange puts p into a place of the table, and returns how far it is from what
@@ -183,22 +202,6 @@ func equalFound(x uint64) bool { return x<<(64-8*minFound) == 0 }
 // equalBytes returns how many bytes are the same at the beginning of words that
 // differ by x.
 func equalBytes(x uint64) uint32 { return uint32(bits.TrailingZeros64(x)) / 8 }
-
-// commonPrefix returns how many bytes a and b have in common from their beginning
-// on. a is not shorter than b.
-func commonPrefix(a, b []byte) uint32 {
-	n := uint32(0)
-	for int(n)+8 <= len(b) {
-		if x := load64(a, n) ^ load64(b, n); x != 0 {
-			return n + equalBytes(x)
-		}
-		n += 8
-	}
-	for int(n) < len(b) && a[n] == b[n] {
-		n++
-	}
-	return n
-}
 
 func load64(b []byte, i uint32) uint64 {
 	j := int(i)

@@ -237,6 +237,9 @@ func TestEncoderRefused(t *testing.T) {
 					t.Fatalf("%d random bytes: got %s, %v, want them refused", random, brief(b), ok)
 				}
 			}
+			if got, want := e.Size(), undisturbed.Size(); i == 0 && got != want {
+				t.Errorf("got size %d after nothing but refused messages, want %d", got, want)
+			}
 			b, _ := e.AppendMessage(nil, message)
 			if err := p.read(b, message, true); err != nil {
 				t.Fatalf("message %d: %v", i, err)

@@ -11,30 +11,30 @@ import "math/bits"
 // symbol of its distance, and the extra bits of that.
 type token uint32
 
-// The symbols of literals, lengths and the end of a block are those of section
-// 3.2.5. The others begin at
+// Where the symbols begin of what is no literal, length or end of the block, which
+// have those of section 3.2.5.
 const (
-	distanceToken   = 288 // distances
-	codeLengthToken = 320 // lengths of codes (section 3.2.7)
-	rawToken        = 344 // rawToken + n: n bits as they are
+	distanceToken   = 288
+	codeLengthToken = 320 // (section 3.2.7)
+	rawToken        = 344 // of no bits, of one bit, and so on
 
-	symbols = 512 // more than there are, for arrays that any nine bits can index
+	symbols = 512 // more than there are: as many as nine bits can say
 )
 
-// maxTokenBits is the longest code of a token, and what it has of raw bits: four
-// tokens and seven bits more make a word.
+// maxTokenBits is how many bits there may be in a code or a raw token, so that four
+// tokens fit into a word, with seven bits before them.
 const maxTokenBits = 14
 
 // nothing is the token of no bits.
 const nothing token = rawToken
 
-// raw returns the token of n bits.
+// raw returns the token of the n bits of v.
 func raw(v, n uint32) token { return token(v<<16 | (rawToken + n)) }
 
 func (t token) symbol() uint32 { return uint32(t) & (symbols - 1) }
 
 // bits returns what is written for t, whose symbol has the code c.
-func (t token) bits(c codeword) uint64 { return c.bits() | uint64(t>>16) }
+func (t token) bits(c codeword) uint64 { return uint64(uint32(c)&0xFFFF | uint32(t)>>16) }
 
 // lengthTokens has the symbol and the extra bits of each length, from minMatch on.
 var lengthTokens = func() (tokens [maxMatch - minMatch + 1][2]token) {
@@ -58,8 +58,8 @@ func putMatch(to *[4]token, length, distance uint32) uint32 {
 	to[0], to[1] = t[0], t[1]
 	n := 1 + (maxPlainLength-length)>>31 // 2 for the longer ones
 
-	// From 4 on, distances have one more extra bit for every second symbol,
-	// which are the bits below the highest two of the distance - 1.
+	// Of distance - 1, the two highest bits and where they are make the symbol,
+	// and the others are extra.
 	d := distance - 1
 	extra := uint32(bits.Len32(d|2) - 2)
 	to[n&3] = token(distanceToken + 2*extra + d>>(extra&31))

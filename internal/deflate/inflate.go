@@ -42,11 +42,11 @@ var (
 	errRepeat        = &corruptError{"1951", "3.2.7", "code lengths repeated beyond the last"}
 )
 
-// Work is counted in bytes: those of the input, and for each block with codes
-// of its own as many as keep an endless row of such blocks from being cheap to
-// send and dear to read. A message may cost freeWork, and workPerByte for each
-// byte that comes out: a sender that flushes a stored block after every byte
-// takes eleven.
+// What a message costs is counted in bytes: those of its input, and
+// workPerCodeTable for each block that brings its codes along, as they are dear
+// to read for how few they are to send. It may cost freeWork, and workPerByte
+// for each byte that comes out. A sender who flushes a stored block after every
+// byte takes eleven.
 const (
 	freeWork         = 64 << 10
 	workPerByte      = 16
@@ -66,11 +66,14 @@ const (
 	inSymbols                        // literals, lengths and distances
 )
 
-// An Inflater decompresses the messages of one direction of one connection. It
-// is used by one goroutine at a time.
+// An Inflater decompresses the messages of one direction, one after another
+// (RFC 7692, section 7.2.2). It may stop after any byte of the input and of the
+// output, and goes on there.
 //
-// It may stop after any bit of the input and any byte of the output, and goes
-// on there.
+// With context takeover it holds the window between messages, and less until so
+// much has been decompressed. Without, it holds nothing.
+//
+// An Inflater is for one goroutine at a time.
 type Inflater struct {
 	windowSize int
 	takeover   bool
@@ -102,12 +105,13 @@ type Inflater struct {
 	distance int
 }
 
-// NewInflater returns an Inflater for streams that were compressed with a
-// window of 1<<windowBits bytes, which is one stream for all messages if
-// takeover is set. It holds little memory until the first message.
+// NewInflater returns an Inflater for messages that were compressed with a
+// window of 1<<windowBits bytes, which is empty at the beginning of each
+// message unless takeover is set. A distance beyond the window is corrupt, also
+// where that part of the message is still at hand.
 //
 // Eight bits are taken for nine: the compressor that most of the world uses
-// does not know a window of 256 bytes, and uses 512 when asked for it.
+// does not know windows of 256 bytes, and uses 512 when asked for them.
 func NewInflater(windowBits int, takeover bool) *Inflater {
 	if windowBits < MinWindowBits || windowBits > MaxWindowBits {
 		panic(fmt.Sprintf("deflate: window of %d bits", windowBits))
@@ -116,20 +120,21 @@ func NewInflater(windowBits int, takeover bool) *Inflater {
 }
 
 // Inflate decompresses src, which begins a message or continues the one under
-// way, and appends what comes out to dst, never beyond dst's capacity, and
-// returns dst and how much of src it took. src may be cut anywhere. It may
-// scribble over all of dst's capacity behind what it returns.
+// way, and may be cut anywhere. It appends what comes out to dst, as far as
+// dst's capacity goes, and returns how much of src it took. It may scribble on
+// what is left of the capacity.
 //
-// dst[start:] is what came out since the message began, or since [Inflater.Remember].
+// dst[start:] is what came out of the message before, since it began or since
+// [Inflater.Remember]. It may have been moved.
 //
-// If last is set, src is the last of its message, and if the error is nil, all
-// of the message came out, and what comes next begins another.
+// If last is set, src is the last of its message: if the error is nil, the
+// message is complete, and what comes next begins another.
 //
-// The error is nil if all of src was taken. It is [ErrFull] if there is more to
-// come than dst has room for; call Inflate again with the rest of src and room.
-// A dst that is just long enough is not full. Other errors are final until
-// Reset: one that wraps [ErrCorrupt] if src is nothing that a compressor
-// writes, or [ErrWork].
+// The error is nil if all of src was taken. It is [ErrFull] if more is to come
+// than dst has room for: Inflate is to be called again with the rest of src,
+// the same last, and more room. A dst that is just long enough for the message
+// is not full. Other errors are final until Reset: [ErrWork], or one that wraps
+// [ErrCorrupt].
 func (z *Inflater) Inflate(dst []byte, start int, src []byte, last bool) (out []byte, used int, err error) {
 	if z.err != nil {
 		return dst, 0, z.err
@@ -206,18 +211,13 @@ func (z *Inflater) run() error {
 //
 // "Append 4 octets of 0x00 0x00 0xff 0xff to the tail end of the payload of the
 // message." (RFC 7692, section 7.2.2) They are the length of an empty stored
-// block, of which the sender has sent the header: they are never processed as
-// anything else, so that a message that was cut off doesn't swallow them.
+// block whose header the sender has sent. So they are not taken for anything
+// else, which a message that was cut off would make of them.
 func (z *Inflater) endMessage() error {
-	switch {
-	case z.bits.count > 0:
-		return errCutOff
-	case z.phase == inStoredLength:
-
-	// A sender may also end a message by ending the stream. It ought to add
-	// the header of an empty block then (RFC 7692, section 7.2.3.4).
-	case z.phase == inBlockHeader && z.final:
-	default:
+	// A sender may also end a message by ending the stream. It ought to add the
+	// header of an empty block then (RFC 7692, section 7.2.3.4).
+	endOfStream := z.phase == inBlockHeader && z.final
+	if z.bits.count > 0 || z.phase != inStoredLength && !endOfStream {
 		return errCutOff
 	}
 	if z.takeover {
@@ -233,7 +233,7 @@ func (z *Inflater) endMessage() error {
 func (z *Inflater) beginMessage() {
 	z.bits = bitBuffer{}
 	z.taken, z.inflated, z.tables = 0, 0, 0
-	z.phase, z.final, z.stored, z.length = inBlockHeader, false, 0, 0
+	z.phase, z.final, z.length = inBlockHeader, false, 0
 	z.releaseScratch()
 }
 

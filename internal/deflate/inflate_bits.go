@@ -6,8 +6,8 @@ import "encoding/binary"
 // bytes in order of increasing bit number within the byte, i.e., starting with
 // the least-significant bit of the byte." (section 3.1.1)
 type bitBuffer struct {
-	// The lowest count bits of next. Those above are zero, or what they are going
-	// to be: the bits of the bytes that follow.
+	// The lowest count bits of next. Those above are zero, or what they are
+	// going to be: the bits of the bytes that follow.
 	next  uint64
 	count uint
 }

@@ -145,8 +145,8 @@ func codesOf(lengths map[int]int) map[int]string {
 	return codes
 }
 
-// counts appends the header of a block with codes of its own, as far as the lengths
-// of the codes for code lengths.
+// counts appends the header of a block with codes of its own, as far as the
+// lengths of the codes for code lengths.
 func (b *bitString) counts(hlit, hdist int, codeLengths map[int]int) {
 	b.header(false, blockDynamic)
 	b.number(hlit-257, 5)
@@ -157,8 +157,8 @@ func (b *bitString) counts(hlit, hdist int, codeLengths map[int]int) {
 	}
 }
 
-// dynamic appends the header of a block with the given lengths of codes, as many as
-// there can be.
+// dynamic appends the header of a block with the given lengths of codes, as
+// many as there can be.
 func (b *bitString) dynamic(literals, distances map[int]int) {
 	b.counts(literalLengthSymbols, distanceSymbols, flatCodeLengths())
 	codes := codesOf(flatCodeLengths())
@@ -170,8 +170,8 @@ func (b *bitString) dynamic(literals, distances map[int]int) {
 	}
 }
 
-// blockTests are blocks at the edges of what RFC 1951 allows, each in the middle of
-// a message.
+// blockTests are blocks at the edges of what RFC 1951 allows, each in the
+// middle of a message.
 var blockTests = []struct {
 	name  string
 	block func(b *bitString)
@@ -465,10 +465,24 @@ var blockTests = []struct {
 	block: func(b *bitString) { b.codeLengths(257, 4, "1", "18+127", "18+106", "1", "2", "2", "16+0") },
 	err:   errRepeat,
 }, {
+	name: "3.2.7 zeros, and then as the one before",
+	block: func(b *bitString) {
+		b.codeLengths(257, 1, "1", "18+127", "18+100", "16+3", "1", "0")
+		b.bits("0 1")
+	},
+	want: "\x00",
+}, {
+	name: "3.2.7 few zeros, and then as the one before",
+	block: func(b *bitString) {
+		b.codeLengths(257, 1, "1", "18+127", "18+97", "17+0", "16+3", "1", "0")
+		b.bits("0 1")
+	},
+	want: "\x00",
+}, {
 	name: "3.2.7 repeats from the literals to the distances",
 	block: func(b *bitString) {
-		// Symbol 0 of one bit, 254 and the end of the block of two; distances 1 to 4
-		// of two bits.
+		// Symbol 0 of one bit, 254 and the end of the block of two; distances 1
+		// to 4 of two bits.
 		b.codeLengths(257, 4, "1", "18+127", "18+104", "2", "0", "2", "16+1")
 		b.bits("0 10 11")
 	},
@@ -518,8 +532,8 @@ func allOf(symbols, n int) map[int]int {
 	return lengths
 }
 
-// longCode returns the lengths 1 to 15 for the symbols from first, and 15 for the
-// end of the block, or the symbol behind them if they are distances.
+// longCode returns the lengths 1 to 15 for the symbols from first, and 15 for
+// the end of the block, or the symbol behind them if they are distances.
 func longCode(first int) map[int]int {
 	lengths := make(map[int]int)
 	for i := range 15 {
@@ -533,8 +547,8 @@ func longCode(first int) map[int]int {
 	return lengths
 }
 
-// blockMessage returns a message that is the block, and something behind it if it is a
-// valid one.
+// blockMessage returns a message that is the block, and something behind it if
+// it is a valid one.
 func blockMessage(block func(b *bitString), valid bool) []byte {
 	var b bitString
 	block(&b)
@@ -555,8 +569,8 @@ func TestInflateBlocks(t *testing.T) {
 			want += "."
 		}
 		for _, c := range choppings {
-			// What is wrong is wrong at the end, and where there is enough behind it to
-			// look at more than a byte at a time.
+			// What is wrong is wrong at the end, and where there is enough
+			// behind it to look at more than a byte at a time.
 			for _, behind := range []int{0, 25} {
 				if test.err == nil && behind > 0 {
 					continue
@@ -644,8 +658,8 @@ func (w *worstTable) from(symbols, prefixes, shortest int) int {
 	return largest
 }
 
-// tableCodes returns the fewest codes of lengths from shortest to longest that make a
-// complete code with at least one of the longest.
+// tableCodes returns the fewest codes of lengths from shortest to longest that
+// make a complete code with at least one of the longest.
 func tableCodes(shortest, longest int) int {
 	if shortest == longest {
 		return 1 << longest
@@ -708,8 +722,8 @@ func sortedKeys(m map[int]int) []int {
 	return keys
 }
 
-// randomCode returns the lengths of a complete code of n symbols out of so many,
-// which includes one of them. Codes are split until there are enough.
+// randomCode returns the lengths of a complete code of n symbols out of so
+// many, which includes one of them. Codes are split until there are enough.
 func randomCode(intN func(int) int, n, symbols, included int) map[int]int {
 	lengths := []int{1, 1}
 	for len(lengths) < n {

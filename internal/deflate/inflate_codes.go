@@ -120,7 +120,8 @@ func (s *scratch) add(length uint8) {
 	s.previous = length
 }
 
-// repeat takes the next lengths, so many, which are zero or all as the one before.
+// repeat takes the next lengths, so many, which are zero or all as the one
+// before.
 func (s *scratch) repeat(e entry, times int) error {
 	switch {
 	case times > s.literals+s.distances-s.next:

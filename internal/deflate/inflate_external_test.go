@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// zlibScript compresses the messages that it reads with all settings of zlib, and writes
-// for each setting the size of the window and the messages.
+// zlibScript compresses the messages that it reads with all settings of zlib,
+// and writes for each setting the size of the window and the messages.
 const zlibScript = `
 import struct, sys, zlib
 

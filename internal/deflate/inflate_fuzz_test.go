@@ -12,9 +12,9 @@ import (
 // referenceInflate is what compress/flate makes of a message that comes after
 // history.
 func referenceInflate(history, compressed []byte) (message []byte, err error) {
-	// A message that ends as it should goes on with the length of a stored block,
-	// whatever that is: what comes out is the same, and then what the block
-	// holds.
+	// A message that ends as it should goes on with the length of a stored
+	// block, whatever that is: what comes out is the same, and then what the
+	// block holds.
 	message, endsItself, err := referenceStreams(history, compressed, tail+finalBlock)
 	if err != nil || endsItself {
 		return message, err
@@ -26,8 +26,8 @@ func referenceInflate(history, compressed []byte) (message []byte, err error) {
 	return message, err
 }
 
-// referenceStreams reads all streams of compressed and end. It stops if one ends with
-// compressed, which endsItself then.
+// referenceStreams reads all streams of compressed and end. It stops if one
+// ends with compressed, which endsItself then.
 func referenceStreams(history, compressed []byte, end string) (message []byte, endsItself bool, err error) {
 	src := bytes.NewReader(append(compressed[:len(compressed):len(compressed)], end...))
 	for src.Len() > 0 && !endsItself {

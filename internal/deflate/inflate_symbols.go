@@ -76,8 +76,8 @@ func (z *Inflater) copyMatch() error {
 	return nil
 }
 
-// copyWithin copies what begins at from to what begins at to, which is behind it, up
-// to the end of b. What was copied may have to be copied again.
+// copyWithin copies what begins at from to what begins at to, which is behind
+// it, up to the end of b. What was copied may have to be copied again.
 func copyWithin(b []byte, from, to int) {
 	for to < len(b) {
 		to += copy(b[to:], b[from:to])

@@ -8,8 +8,8 @@ import "math/bits"
 // A table is indexed by as many bits as the longest code has, up to
 // maxLiteralBits or maxDistanceBits: that of a small message is small, and made
 // fast. Where the codes that begin with these bits are longer, the entry leads
-// to a second table, behind the first, for the bits that follow. The arrays have
-// room for all tables of the least fortunate code.
+// to a second table, behind the first, for the bits that follow. The arrays
+// have room for all tables of the least fortunate code.
 type codes struct {
 	literals     [1334]entry // literals, lengths and the end of the block
 	distances    [402]entry
@@ -64,8 +64,8 @@ func (e entry) second(next uint64) int { return e.value() + int(next&(1<<e.codeB
 func (e entry) with(n uint) entry { return e + entry(n)<<entryCodeShift + entry(n) }
 
 // find returns the entry of the code that b begins with, from a table that is
-// indexed by n bits, and b without what leads to a second table. If b has less than
-// the entry takes, it may be that of another code.
+// indexed by n bits, and b without what leads to a second table. If b has less
+// than the entry takes, it may be that of another code.
 func find(table []entry, n uint8, b bitBuffer) (entry, bitBuffer) {
 	e := table[b.next&(1<<(n&63)-1)]
 	if e&entryIndirect != 0 && e.takes() <= b.count {
@@ -75,8 +75,8 @@ func find(table []entry, n uint8, b bitBuffer) (entry, bitBuffer) {
 	return e, b
 }
 
-// literalEntries and distanceEntries are the entries of all symbols, but for the
-// bits of their codes. Symbols that stand for nothing are special.
+// literalEntries and distanceEntries are the entries of all symbols, but for
+// the bits of their codes. Symbols that stand for nothing are special.
 var literalEntries = func() (entries [288]entry) {
 	for i := range entries {
 		switch {
@@ -124,9 +124,10 @@ type lengthCounts [maxCodeLength + 1]uint16
 // sequence of bits a meaning, and none two.
 //
 // "If only one distance code is used, it is encoded using one bit, not zero
-// bits; in this case there is a single code length of one, with one unused code.
-// One distance code of zero bits means that there are no distance codes used at
-// all" (section 3.2.7). Other codes may have a single symbol, or none, as well.
+// bits; in this case there is a single code length of one, with one unused
+// code. One distance code of zero bits means that there are no distance codes
+// used at all" (section 3.2.7). Other codes may have a single symbol, or none,
+// as well.
 func (c *lengthCounts) check() error {
 	left, codes := 1<<maxCodeLength, 0
 	for n := 1; n <= maxCodeLength; n++ {
@@ -141,9 +142,9 @@ func (c *lengthCounts) check() error {
 
 // sort puts symbols in the order of their codes.
 //
-// "All codes of a given bit length have lexicographically consecutive values, in
-// the same order as the symbols they represent; Shorter codes lexicographically
-// precede longer codes." (section 3.2.2)
+// "All codes of a given bit length have lexicographically consecutive values,
+// in the same order as the symbols they represent; Shorter codes
+// lexicographically precede longer codes." (section 3.2.2)
 func (s *scratch) sort(lengths []codeLength, counts *lengthCounts) []codeLength {
 	var next lengthCounts
 	sum := uint16(0)

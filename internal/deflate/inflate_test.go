@@ -14,8 +14,8 @@ import (
 	"unsafe"
 )
 
-// What a sender leaves out at the end of a message, and what makes compress/flate
-// take it for the end of a stream.
+// What a sender leaves out at the end of a message, and what makes
+// compress/flate take it for the end of a stream.
 const (
 	tail       = "\x00\x00\xFF\xFF"
 	finalBlock = "\x01\x00\x00\xFF\xFF"
@@ -103,8 +103,8 @@ func (c chopping) inflate(t testing.TB, z *Inflater, src []byte) ([]byte, error)
 	}
 }
 
-// A destination is memory for an Inflater to write to, that knows when it writes
-// elsewhere.
+// A destination is memory for an Inflater to write to, that knows when it
+// writes elsewhere.
 type destination struct {
 	memory  []byte // filled with untouched behind what may be written to
 	written []byte // its beginning
@@ -226,8 +226,8 @@ func fromHex(t testing.TB, s string) []byte {
 	return b
 }
 
-// The messages of RFC 7692, section 7.2.3, and others of the same kind. Those of
-// a row are one after another of the same connection.
+// The messages of RFC 7692, section 7.2.3, and others of the same kind. Those
+// of a row are one after another of the same connection.
 var messageTests = []struct {
 	name       string
 	takeover   bool
@@ -337,6 +337,24 @@ func TestInflateCutOff(t *testing.T) {
 	}
 }
 
+// A message of no bytes is cut off: the least is the header of an empty block.
+// That the message before ended with BFINAL makes no difference.
+func TestInflateNothing(t *testing.T) {
+	for _, before := range []string{"", "00", "f3 48 cd c9 c9 07 00", "01 05 00 fa ff 48 65 6c 6c 6f"} {
+		for _, c := range choppings {
+			z := NewInflater(MaxWindowBits, true)
+			if before != "" {
+				if _, err := c.inflate(t, z, fromHex(t, before)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got, err := c.inflate(t, z, nil); err != errCutOff {
+				t.Errorf("after %q, %s: got %q, error %v, want %v", before, c.name, got, err, errCutOff)
+			}
+		}
+	}
+}
+
 // What a window holds is what the last message wrote, not what lies in dst.
 func TestInflateDistanceBeforeMessage(t *testing.T) {
 	hello := fromHex(t, "f2 48 cd c9 c9 07 00")
@@ -351,8 +369,8 @@ func TestInflateDistanceBeforeMessage(t *testing.T) {
 	}
 }
 
-// Distances reach to the first byte ever sent and not beyond, and to the size of
-// the window and not beyond, wherever these bytes are by then: in dst, or in
+// Distances reach to the first byte ever sent and not beyond, and to the size
+// of the window and not beyond, wherever these bytes are by then: in dst, or in
 // the window since a message before or since Remember.
 func TestInflateDistances(t *testing.T) {
 	for windowBits := 9; windowBits <= MaxWindowBits; windowBits++ {
@@ -477,20 +495,47 @@ func TestInflateWork(t *testing.T) {
 	}
 }
 
-func TestInflateWorkOfTables(t *testing.T) {
-	var b bitString
-	b.dynamic(map[int]int{endOfBlock: 1}, nil)
-	b.bits("0")
-	b.stored(false, nil)
-	block := b.bytes()
-	for n, want := range map[int]error{
-		freeWork / (len(block) + workPerCodeTable):     nil,
-		freeWork/(len(block)+workPerCodeTable) + 2:     ErrWork,
-		2 * freeWork / (len(block) + workPerCodeTable): ErrWork,
+// How much work is too much depends on the message, not on how it comes.
+func TestInflateWorkLimit(t *testing.T) {
+	var dynamic bitString
+	dynamic.dynamic(map[int]int{endOfBlock: 1}, nil)
+	dynamic.bits("0")
+	dynamic.stored(false, nil)
+	for _, test := range []struct {
+		name  string
+		block []byte
+		work  int
+	}{
+		{"stored", []byte("\x00\x00\x00\xFF\xFF"), 5},
+		{"dynamic", dynamic.bytes(), len(dynamic.bytes()) + workPerCodeTable},
 	} {
-		message := append(bytes.Repeat(block, n), 0)
-		if _, err := choppings[0].inflate(t, NewInflater(MaxWindowBits, false), message); err != want {
-			t.Errorf("%d blocks: got error %v, want %v", n, err, want)
+		most := freeWork / test.work
+		for n, want := range map[int]error{most - 1: nil, most + 1: ErrWork, most + 2: ErrWork} {
+			// The end is the header of one more block.
+			message := append(bytes.Repeat(test.block, n), 0)
+			for _, c := range choppings {
+				if _, err := c.inflate(t, NewInflater(MaxWindowBits, false), message); err != want {
+					t.Errorf("%s, %s: %d blocks: got error %v, want %v", test.name, c.name, n, err, want)
+				}
+			}
+		}
+	}
+}
+
+// What came out of other messages does not count.
+func TestInflateWorkOfEachMessage(t *testing.T) {
+	z := NewInflater(MaxWindowBits, true)
+	large := appendStored(nil, zeroMessage(50_000))
+	empty := bytes.Repeat([]byte("\x00\x00\x00\xFF\xFF"), freeWork/5-1)
+	for _, test := range []struct {
+		message []byte
+		want    error
+	}{
+		{large, nil}, {empty, nil}, {empty, nil}, {slices.Concat(large, empty, empty), nil}, {empty, nil},
+		{slices.Concat(empty, empty), ErrWork},
+	} {
+		if _, err := choppings[0].inflate(t, z, append(test.message, 0)); err != test.want {
+			t.Errorf("message of %d bytes: got error %v, want %v", len(test.message), err, test.want)
 		}
 	}
 }
@@ -509,7 +554,8 @@ func TestInflateFlushedAfterEveryByte(t *testing.T) {
 	}
 }
 
-// A dst that is just long enough is not full, and one that is a byte shorter is.
+// A dst that is just long enough is not full, and one that is a byte shorter
+// is.
 func TestInflateFull(t *testing.T) {
 	for level := flate.HuffmanOnly; level <= flate.BestCompression; level++ {
 		for _, message := range append(jsonMessages(1000, 1), nil, zeroMessage(1000), randomMessage(300)) {
@@ -593,6 +639,9 @@ func TestInflateAfterCorruption(t *testing.T) {
 			}
 			if _, used, again := z.Inflate(nil, 0, good[0], true); used != 0 || again != err {
 				t.Fatalf("after %v: took %d bytes, error %v", err, used, again)
+			}
+			if z.scratch != nil || z.Size() != inflaterSize {
+				t.Fatalf("after %v: something is still held", err)
 			}
 		}
 		z.Reset()
@@ -707,7 +756,7 @@ func TestInflaterSize(t *testing.T) {
 	} {
 		z := NewInflater(test.windowBits, test.takeover)
 		for _, size := range test.sizes {
-			compressed := flateMessages(t, 0, false, 0, [][]byte{zeroMessage(size)})[0]
+			compressed := flateMessages(t, flate.HuffmanOnly, false, 0, [][]byte{textMessage(size)})[0]
 			if _, err := choppings[0].inflate(t, z, compressed); err != nil {
 				t.Fatal(err)
 			}
@@ -722,5 +771,13 @@ func TestInflaterSize(t *testing.T) {
 		if z.Reset(); z.Size() != inflaterSize {
 			t.Errorf("after Reset: got size %d, want %d", z.Size(), inflaterSize)
 		}
+	}
+}
+
+func TestInflateErrorText(t *testing.T) {
+	_, _, err := NewInflater(MaxWindowBits, false).Inflate(nil, 0, []byte("\x07"), true)
+	const want = "deflate: reserved block type (RFC 1951, section 3.2.3)"
+	if err == nil || err.Error() != want {
+		t.Errorf("got error %v, want %s", err, want)
 	}
 }

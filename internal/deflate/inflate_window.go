@@ -59,8 +59,8 @@ func (w *window) read(p []byte, back int) int {
 	return n + copy(p[n:], w.ring)
 }
 
-// from returns the ring from what was written back bytes ago, or nil if less than
-// length bytes follow. It may end before that.
+// from returns the ring from what was written back bytes ago, or nil if less
+// than length bytes follow. It may end before that.
 func (w *window) from(back, length int) []byte {
 	if back < length {
 		return nil
