@@ -55,7 +55,7 @@ func (o *Compression) check() error {
 		return nil
 	}
 	if o.Level != 0 && o.Level != deflate.Fast && o.Level != deflate.Better {
-		return fmt.Errorf("Level is %d, which is neither 1 nor 2", o.Level)
+		return fmt.Errorf("level %d, which is neither 1 nor 2", o.Level)
 	}
 	for _, bits := range []int{o.ServerMaxWindowBits, o.ClientMaxWindowBits} {
 		if bits != 0 && (bits < 9 || bits > deflate.MaxWindowBits) {

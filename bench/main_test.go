@@ -125,7 +125,7 @@ func hear(l *load.Load, n int) error {
 // settle lets messages be exchanged until all buffers are there, and forgets them.
 func settle(tb testing.TB, l *load.Load) {
 	tb.Helper()
-	enough := time.Now().Add(pick(0, 50*time.Millisecond, 50*time.Millisecond))
+	enough := time.Now().Add(pick[time.Duration](0, 50, 50) * time.Millisecond)
 	for ok := true; ok; ok = time.Now().Before(enough) {
 		if err := hear(l, l.Open()); err != nil {
 			tb.Fatal(err)
@@ -152,9 +152,17 @@ func reportCost(b *testing.B, p *child.Process, unit string, units int, operatio
 }
 
 // reportMessages is reportCost for messages that are exchanged. An operation is as many as there are
-// connections: not all get their turn equally soon.
+// connections: not all get their turn equally soon. It also reports what the load, in this process,
+// costs: it should not be what is waited for.
 func reportMessages(b *testing.B, p *child.Process, l *load.Load) {
 	b.Helper()
+	before, err := child.CurrentUsage()
 	reportCost(b, p, "msg", l.Open(), func() error { return hear(l, l.Open()) })
-	b.ReportMetric(float64(b.N*l.Open())/b.Elapsed().Seconds(), "msgs/s")
+	after, usageErr := child.CurrentUsage()
+	if err := errors.Join(err, usageErr); err != nil {
+		b.Fatal(err)
+	}
+	n := float64(b.N * l.Open())
+	b.ReportMetric(float64(after.Sub(before).CPU)/n, "load-ns/msg")
+	b.ReportMetric(n/b.Elapsed().Seconds(), "msgs/s")
 }

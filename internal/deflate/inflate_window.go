@@ -19,8 +19,8 @@ const minRingBits = 8
 // rings are where rings of 1<<i bytes wait for their next use.
 var rings [MaxWindowBits + 1]sync.Pool
 
-// write appends p. The window then holds what was written last, and that is at
-// least limit bytes, which is a power of two, if so much was written.
+// write appends p. The window then holds what was written last, at most limit
+// bytes, which is a power of two.
 func (w *window) write(p []byte, limit int) {
 	p = p[max(0, len(p)-limit):]
 	if len(p) == 0 {
@@ -52,11 +52,9 @@ func (w *window) grow(n int) {
 }
 
 // read copies to p what was written back bytes ago and after, and returns how
-// much that is. back is at most w.used.
+// much that is, which may be only a part. back is at most w.used.
 func (w *window) read(p []byte, back int) int {
-	p = p[:min(len(p), back)]
-	n := copy(p, w.ring[(w.next-back)&(len(w.ring)-1):])
-	return n + copy(p[n:], w.ring)
+	return copy(p[:min(len(p), back)], w.ring[(w.next-back)&(len(w.ring)-1):])
 }
 
 // from returns the ring from what was written back bytes ago, or nil if less
