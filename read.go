@@ -508,10 +508,13 @@ func (c *Conn) awaitCompressed(ctx context.Context) error {
 // It reports whether dst is full and there is more. After the end of the message
 // the window has everything. c.readMu is held.
 func (c *Conn) inflate(dst []byte, start int) (_ []byte, full bool, err error) {
-	src := c.input.unread[:min(c.frame.payloadLength, uint64(len(c.input.unread)))]
-	last := c.frame.fin && uint64(len(src)) == c.frame.payloadLength
 	allowed := c.limit() - c.in.inflated
-	room := dst[: len(dst) : len(dst)+int(min(allowed, uint64(cap(dst)-len(dst))))]
+	space := min(allowed, uint64(cap(dst)-len(dst)))
+	room := dst[: len(dst) : len(dst)+int(space)]
+	// A little space takes little of what has come: the rest need not be unmasked
+	// each time.
+	src := c.input.unread[:min(c.frame.payloadLength, uint64(len(c.input.unread)), space+64)]
+	last := c.frame.fin && uint64(len(src)) == c.frame.payloadLength
 
 	key := c.frame.maskingKey
 	if c.frame.masked {

@@ -35,7 +35,7 @@ var rules = []struct {
 		"validKey", "checkRequest", "chooseSubprotocol", "checkResponse",
 		"checkHeader", "isHandshakeField", "checkOrigin", "parseOrigin", "origin.isSame", "origin.isWeb", "matchOrigin",
 		"hasToken", "hasOnlyToken", "isEmptyList", "parseTokens", "isOnly", "validFieldValue",
-		"nextParam", "unquote", "validExtensions",
+		"unquote", "validExtensions",
 	}},
 	{"compress.go", []string{
 		"Compression.check", "parseDeflate", "parseBits", "Compression.accept", "Compression.respond", "Compression.offers",
