@@ -100,11 +100,9 @@ const withoutValue = deflate.MaxWindowBits + 1
 func parseDeflate(params string, isOffer bool) (d deflateOffer, ok bool) {
 	for params != "" {
 		var p extensionParam
-		p, params, ok = nextParam(params)
+		p, params, _ = nextParam(params) // what is not ok is no parameter of ours
 		bits, hasBits := parseBits(p.value)
 		switch {
-		case !ok:
-			return deflateOffer{}, false
 		case equalFold(p.name, "server_no_context_takeover") && !p.hasValue && !d.serverNoContextTakeover:
 			d.serverNoContextTakeover = true
 		case equalFold(p.name, "client_no_context_takeover") && !p.hasValue && !d.clientNoContextTakeover:

@@ -45,6 +45,7 @@ func TestExtension(t *testing.T) {
 		{text: `x;a="b c"`},
 		{text: `x;a="b;c"`},
 		{text: `x;a="b`},
+		{text: `x;a="bc`},
 		{text: `x;a="b\"`},
 		{text: `x;a="\"`},
 		{text: `x;a="`},

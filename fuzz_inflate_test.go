@@ -210,18 +210,22 @@ func (s *refStream) codeLengths(code refCode, n int) (lengths []int) {
 }
 
 // A refCode has, for each length of a code, the symbols whose codes have it.
-type refCode [16][]int
+type refCode struct {
+	symbols [16][]int
+	longest int
+}
 
 func newRefCode(lengths []int) (c refCode) {
-	symbols, used := 0, 0
+	all, used := 0, 0
 	for symbol, n := range lengths {
 		if n > 0 {
-			c[n] = append(c[n], symbol)
-			symbols++
+			c.symbols[n] = append(c.symbols[n], symbol)
+			c.longest = max(c.longest, n)
+			all++
 			used += 1 << (15 - n)
 		}
 	}
-	if used != 1<<15 && symbols > 0 && !(symbols == 1 && len(c[1]) == 1) {
+	if used != 1<<15 && all > 0 && !(all == 1 && c.longest == 1) {
 		panic(refCorrupt)
 	}
 	return c
@@ -234,15 +238,14 @@ func refFixed() (literals, distances refCode) {
 }
 
 // read reads a code, which begins with its most significant bit.
-func (c refCode) read(s *refStream) (symbol int) {
-	code, longer := 0, c[1:]
-	for slices.ContainsFunc(longer, func(symbols []int) bool { return len(symbols) > 0 }) {
+func (c *refCode) read(s *refStream) (symbol int) {
+	code := 0
+	for n := 1; n <= c.longest; n++ {
 		code = code<<1 | int(s.take(1))
-		if code < len(longer[0]) {
-			return longer[0][code]
+		if code < len(c.symbols[n]) {
+			return c.symbols[n][code]
 		}
-		code -= len(longer[0])
-		longer = longer[1:]
+		code -= len(c.symbols[n])
 	}
 	panic(refCorrupt)
 }

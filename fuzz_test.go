@@ -749,9 +749,12 @@ func (r *fuzzRun) untilCut(call func(context.Context) error) error {
 	r.tape.setAtCut(func() { cancel(errCut) })
 	err := call(ctx)
 	r.tape.setAtCut(nil)
-	came := max(r.tape.came, len(r.conn.unfinished)) // which may be inflated
-	if held := cap(r.conn.unfinished); err == errCut && held > maxHeld(came) {
-		r.Fatalf("%s: %d bytes held when %d had come", r.name, held, came)
+	if err == errCut {
+		var came int
+		r.tape.update(func() { came = max(r.tape.came, len(r.conn.unfinished)) }) // which may be inflated
+		if held := cap(r.conn.unfinished); held > maxHeld(came) {
+			r.Fatalf("%s: %d bytes held when %d had come", r.name, held, came)
+		}
 	}
 	return err
 }

@@ -638,8 +638,8 @@ func nextParam(params string) (p extensionParam, rest string, ok bool) {
 	return p, params[n:], isToken(p.name) && (!p.hasValue || isToken(p.value))
 }
 
-// unquote returns what a quoted-string stands for (RFC 9110, section 5.6.4), or
-// "" if s is none.
+// unquote returns what a quoted-string stands for (RFC 9110, section 5.6.4). If s
+// is none, that is no token.
 func unquote(s string) string {
 	if len(s) < 2 || s[len(s)-1] != '"' {
 		return ""
@@ -649,8 +649,6 @@ func unquote(s string) string {
 	for i := 0; i < len(s); i++ {
 		if s[i] == '\\' {
 			i++
-		} else if s[i] == '"' {
-			return ""
 		}
 		if i == len(s) {
 			return "" // it was the closing quotation mark
