@@ -94,7 +94,18 @@
 // for one. Windows of 9 to 15 bits are kept to in both directions. Nothing is
 // held for it before the first compressed message.
 //
-// It is worth it where bytes cost more than time: COMPRESSION_FIGURES
+// It is worth it where bytes cost more than time. JSON of these sizes becomes this
+// much shorter, and takes this long to compress and to inflate, on one core of a
+// server of 2020 (bench/deflate.sh; windows of 12 bits):
+//
+//	                 256 B                 1 KiB                  16 KiB
+//	takeover         2.4 times, 4 + 2 µs   2.9 times, 10 + 5 µs   3.2 times, 120 + 53 µs
+//	no takeover      1.4 times, 6 + 3 µs   2.1 times, 12 + 6 µs   3.2 times,  86 + 54 µs
+//
+// To send a message costs some 10 µs of system calls, so compression doubles the
+// time for a message of 1 KiB: switch it on for clients behind the Internet or a
+// mobile network, where bytes are paid for or the line is slow. A connection takes 6
+// to 12 KB more for it with takeover, and half a kilobyte without.
 //
 // Leave it off on a fast network of your own, and for what is compressed already:
 // pictures, sound, video. For messages that hold a secret beside what somebody
