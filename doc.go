@@ -95,8 +95,8 @@
 // held for it before the first compressed message.
 //
 // It is worth it where bytes cost more than time. JSON of these sizes becomes this
-// much shorter, and takes this long to compress and to inflate, on one core of a
-// server of 2020 (bench/deflate.sh; windows of 12 bits):
+// much shorter, and takes this long to compress and to inflate, on one core of an
+// x86 server (bench/deflate.sh; windows of 12 bits):
 //
 //	                 256 B                 1 KiB                  16 KiB
 //	takeover         2.4 times, 4 + 2 µs   2.9 times, 10 + 5 µs   3.2 times, 120 + 53 µs
