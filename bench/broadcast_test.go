@@ -72,8 +72,11 @@ func (c broadcast) open(tb testing.TB, p peers.Peer) (*child.Process, *load.Load
 	if c.deflate != uncompressed {
 		script = load.NewDeflatedScript([][]byte{message}, nil) // which says nothing
 	}
-	conns, _ := c.deflate.dial(tb, server.Addr, c.conns)
-	l := c.deflate.load(tb, script, conns)
+	conns, _, err := c.deflate.dial(server.Addr, c.conns)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	l := newLoad(tb, c.deflate, script, conns)
 	// A server that has answered a handshake may not have the connection yet.
 	for patience := time.Now().Add(load.Patience); ; time.Sleep(time.Millisecond) {
 		n, err := server.Connections()

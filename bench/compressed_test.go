@@ -49,36 +49,37 @@ func (m deflateMode) offer() string {
 }
 
 // dial opens connections, and returns the window with which their client may compress.
-func (m deflateMode) dial(tb testing.TB, addr string, n int) (conns []*net.TCPConn, windowBits int) {
-	tb.Helper()
+func (m deflateMode) dial(addr string, n int) (conns []*net.TCPConn, windowBits int, err error) {
 	for range n {
 		c, accepted, err := wire.Dial(addr, m.offer())
 		if err == nil && m != uncompressed {
 			windowBits, err = m.accepted(accepted)
 		}
 		if err != nil {
-			tb.Fatal(err)
+			return nil, 0, err
 		}
 		conns = append(conns, c)
 	}
-	return conns, windowBits
+	return conns, windowBits, nil
 }
 
 // load returns a load with these connections. All that comes on the first is inflated and checked; for
 // the others too, that would take the load longer than the server.
-func (m deflateMode) load(tb testing.TB, script *load.Script, conns []*net.TCPConn) *load.Load {
-	tb.Helper()
-	l := newLoad(tb, script)
+func (m deflateMode) load(script *load.Script, conns []*net.TCPConn) (*load.Load, error) {
+	l, err := load.New(script)
+	if err != nil {
+		return nil, err
+	}
 	for i, c := range conns {
 		var z load.Inflater
 		if m != uncompressed && i == 0 {
 			z = deflate.NewInflater(deflate.MaxWindowBits, m == takeover)
 		}
 		if err := l.Add(c, z); err != nil {
-			tb.Fatal(err)
+			return nil, err
 		}
 	}
-	return l
+	return l, nil
 }
 
 // accepted checks that a server has accepted the offer as it was meant.
@@ -158,8 +159,11 @@ func (m deflateMode) echo(tb testing.TB, p peers.Peer, s size, conns int) (*chil
 		Role: child.Server, Peer: p.Name,
 		Settings: peers.Settings{Message: s.n, Deflate: m.settings()},
 	})
-	open, windowBits := m.dial(tb, server.Addr, conns)
-	l := m.load(tb, m.script(s, windowBits), open)
+	open, windowBits, err := m.dial(server.Addr, conns)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	l := newLoad(tb, m, m.script(s, windowBits), open)
 	l.Respond = true
 	return server, l
 }

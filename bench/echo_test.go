@@ -98,8 +98,11 @@ func (e exchange) benchmarkServer(b *testing.B, p peers.Peer) {
 func (e exchange) serve(tb testing.TB, p peers.Peer) (*child.Process, *load.Load) {
 	tb.Helper()
 	server := start(tb, child.Spec{Role: child.Server, Peer: p.Name, Settings: peers.Settings{Message: e.size.n}})
-	conns, _ := uncompressed.dial(tb, server.Addr, e.conns)
-	l := uncompressed.load(tb, load.NewScript(e.kind.Payload(e.size.n), e.kind.Text(), true), conns)
+	conns, _, err := uncompressed.dial(server.Addr, e.conns)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	l := newLoad(tb, uncompressed, load.NewScript(e.kind.Payload(e.size.n), e.kind.Text(), true), conns)
 	l.Respond = true
 	if err := l.Send(e.inFlight); err != nil {
 		tb.Fatal(err)
@@ -137,7 +140,7 @@ func (e exchange) benchmarkClient(b *testing.B, p peers.Peer) {
 // accept starts the clients, and accepts their connections.
 func (e exchange) accept(tb testing.TB, p peers.Peer) (*child.Process, *load.Load) {
 	tb.Helper()
-	l := newLoad(tb, load.NewScript(e.kind.Payload(e.size.n), e.kind.Text(), false))
+	l := newLoad(tb, uncompressed, load.NewScript(e.kind.Payload(e.size.n), e.kind.Text(), false), nil)
 	l.Respond = true
 	ln := listen(tb)
 	client := start(tb, child.Spec{

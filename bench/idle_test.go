@@ -3,6 +3,7 @@
 package bench
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 
@@ -12,14 +13,17 @@ import (
 )
 
 // BenchmarkIdle measures the memory of a server whose connections wait, per connection: after the
-// handshake, and after a message of 4 KiB each way. What it has after one connection is
-// subtracted.
+// handshake, and after a message of 4 KiB each way. An operation is to look.
 func BenchmarkIdle(b *testing.B) {
 	conns := pick(20, 2000, 15_000)
 	for _, p := range peersIn(peers.Idling) {
 		i := idle{peer: p, mode: uncompressed, conns: conns, size: 4 << 10}
-		b.Run(fmt.Sprintf("peer=%s/conns=%d/after=handshake", p.Name, conns), func(b *testing.B) { i.benchmark(b, false) })
-		b.Run(fmt.Sprintf("peer=%s/conns=%d/after=message", p.Name, conns), func(b *testing.B) { i.benchmark(b, true) })
+		name := fmt.Sprintf("peer=%s/conns=%d", p.Name, conns)
+		b.Run(name+"/after=handshake", func(b *testing.B) { i.benchmark(b, i.open) })
+		b.Run(name+"/after=message", func(b *testing.B) { i.benchmark(b, i.exchange) })
+		if err := i.close(); err != nil {
+			b.Error(err)
+		}
 	}
 }
 
@@ -29,7 +33,10 @@ func BenchmarkIdleCompressed(b *testing.B) {
 	for _, mode := range []deflateMode{noTakeover, takeover} {
 		for _, p := range peersIn(mode.comparisons()) {
 			i := idle{peer: p, mode: mode, conns: conns, size: 1 << 10}
-			b.Run(fmt.Sprintf("peer=%s/conns=%d/deflate=%s", p.Name, conns, mode), func(b *testing.B) { i.benchmark(b, true) })
+			b.Run(fmt.Sprintf("peer=%s/conns=%d/deflate=%s", p.Name, conns, mode), func(b *testing.B) { i.benchmark(b, i.exchange) })
+			if err := i.close(); err != nil {
+				b.Error(err)
+			}
 		}
 	}
 }
@@ -40,74 +47,92 @@ type idle struct {
 	mode  deflateMode
 	conns int
 	size  int // of the message
+
+	server *child.Process
+	first  *load.Load   // one connection, that has exchanged a message
+	before child.Memory // of the server with that one
+	others *load.Load   // the connections that are measured
 }
 
-// benchmark measures after the handshake, or after a message.
-func (i idle) benchmark(b *testing.B, message bool) {
-	var sum child.Memory
-	for b.Loop() {
-		m := i.measure(b, message)
-		sum.Heap, sum.Stack, sum.RSS = sum.Heap+m.Heap, sum.Stack+m.Stack, sum.RSS+m.RSS
+// benchmark measures what there is when prepare has been done.
+func (i *idle) benchmark(b *testing.B, prepare func() error) {
+	if err := prepare(); err != nil {
+		b.Fatal(err)
 	}
-	b.ReportMetric(float64(sum.RSS)/float64(b.N), "rss-B/conn")
-	b.ReportMetric(float64(sum.Heap)/float64(b.N), "heap-B/conn")
-	b.ReportMetric(float64(sum.Stack)/float64(b.N), "stack-B/conn")
+	var after child.Memory
+	for b.Loop() {
+		var err error
+		if after, err = i.server.Memory(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	each := after.Each(i.before, i.conns)
+	b.ReportMetric(float64(each.RSS), "rss-B/conn")
+	b.ReportMetric(float64(each.Heap), "heap-B/conn")
+	b.ReportMetric(float64(each.Stack), "stack-B/conn")
 }
 
-func (i idle) measure(tb testing.TB, message bool) child.Memory {
-	tb.Helper()
-	server, err := child.Start(child.Spec{
+// open starts the server, and opens the connections.
+func (i *idle) open() (err error) {
+	i.server, err = child.Start(child.Spec{
 		Role: child.Server, Peer: i.peer.Name,
 		Settings: peers.Settings{Message: i.size, Idle: true, Deflate: i.mode.settings()},
 	})
 	if err != nil {
-		tb.Fatal(err)
+		return err
 	}
-	defer server.Close()
-
-	first := i.open(tb, server, 1, message)
-	defer first.Close()
-	before, err := server.Memory()
-	if err != nil {
-		tb.Fatal(err)
+	if i.first, err = i.connect(1); err != nil {
+		return err
 	}
-	all := i.open(tb, server, i.conns, message)
-	defer all.Close()
-	after, err := server.Memory()
-	if err != nil {
-		tb.Fatal(err)
+	// With that, all code is loaded.
+	if err = exchangeOnce(i.first); err != nil {
+		return err
 	}
-	return after.Each(before, i.conns)
+	if i.before, err = i.server.Memory(); err != nil {
+		return err
+	}
+	i.others, err = i.connect(i.conns)
+	return err
 }
 
-// open opens n connections, and exchanges a message on each.
-func (i idle) open(tb testing.TB, server *child.Process, n int, message bool) *load.Load {
-	tb.Helper()
-	conns, windowBits := i.mode.dial(tb, server.Addr, n)
-	l, err := load.New(i.script(windowBits))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	for _, c := range conns {
-		if err := l.Add(c, nil); err != nil {
-			tb.Fatal(err)
+// exchange sends a message on each connection, and waits for the answers.
+func (i *idle) exchange() error {
+	if i.others == nil {
+		if err := i.open(); err != nil {
+			return err
 		}
 	}
-	if !message {
-		return l
-	}
-	if err := l.Send(1); err != nil {
-		tb.Fatal(err)
-	}
-	if err := hear(l, n); err != nil {
-		tb.Fatal(err)
-	}
-	return l
+	return exchangeOnce(i.others)
 }
 
-func (i idle) script(windowBits int) *load.Script {
-	if i.mode != uncompressed {
-		return i.mode.script(size{n: i.size}, windowBits)
+// exchangeOnce exchanges a message on each connection.
+func exchangeOnce(l *load.Load) error {
+	if err := l.Send(1); err != nil {
+		return err
 	}
-	return load.NewScript(load.Binary.Payload(i.size), false, true)
+	return hear(l, l.Open())
+}
+
+func (i *idle) connect(n int) (*load.Load, error) {
+	conns, windowBits, err := i.mode.dial(i.server.Addr, n)
+	if err != nil {
+		return nil, err
+	}
+	if i.mode != uncompressed {
+		return i.mode.load(i.mode.script(size{n: i.size}, windowBits), conns)
+	}
+	return i.mode.load(load.NewScript(load.Binary.Payload(i.size), false, true), conns)
+}
+
+func (i *idle) close() error {
+	var errs []error
+	for _, l := range []*load.Load{i.first, i.others} {
+		if l != nil {
+			errs = append(errs, l.Close())
+		}
+	}
+	if i.server != nil {
+		errs = append(errs, i.server.Close())
+	}
+	return errors.Join(errs...)
 }

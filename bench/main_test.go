@@ -5,6 +5,7 @@ package bench
 import (
 	"errors"
 	"flag"
+	"net"
 	"os"
 	"slices"
 	"testing"
@@ -97,10 +98,10 @@ func start(tb testing.TB, spec child.Spec) *child.Process {
 	return p
 }
 
-// newLoad returns a load without connections.
-func newLoad(tb testing.TB, script *load.Script) *load.Load {
+// newLoad returns a load with these connections, which are closed when tb's test is over.
+func newLoad(tb testing.TB, mode deflateMode, script *load.Script, conns []*net.TCPConn) *load.Load {
 	tb.Helper()
-	l, err := load.New(script)
+	l, err := mode.load(script, conns)
 	if err != nil {
 		tb.Fatal(err)
 	}

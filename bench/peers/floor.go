@@ -34,7 +34,8 @@ func (l *floor) Serve(ln net.Listener, serve func(Conn) error) error {
 			if err != nil {
 				return
 			}
-			if _, err := nc.Write(wire.Response(r.Header["Sec-Websocket-Key"][0])); err != nil {
+			response := wire.AppendResponse(nil, []byte(r.Header["Sec-Websocket-Key"][0]))
+			if _, err := nc.Write(response); err != nil {
 				nc.Close()
 				return
 			}
@@ -57,7 +58,7 @@ func (l *floor) Dial(url string) (Conn, error) {
 		return nil, err
 	}
 	if _, err = nc.Write(wire.Request(addr, "")); err == nil {
-		_, err = wire.ReadHead(nc)
+		_, err = wire.ReadHead(nc, make([]byte, 0, 512))
 	}
 	if err != nil {
 		return nil, errors.Join(err, nc.Close())

@@ -233,10 +233,12 @@ func (c *gobwasConn) writeFrame(h ws.Header, frame []byte) error {
 		ws.Cipher(payload, h.Mask, 0)
 	}
 	c.out.frame = frame
-	if err := ws.WriteHeaderBuffer(&c.out, h, c.out.buf[:]); err != nil {
+	err := ws.WriteHeaderBuffer(&c.out, h, c.out.buf[:])
+	c.out.frame = nil
+	if err != nil {
 		return err
 	}
-	_, err := c.nc.Write(frame[headerRoom-ws.HeaderSize(h):])
+	_, err = c.nc.Write(frame[headerRoom-ws.HeaderSize(h):])
 	return err
 }
 

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"crypto/sha1"
 	"encoding/base64"
 	"errors"
@@ -8,16 +9,19 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"time"
 )
 
 // handshakeTimeout limits an opening handshake.
 const handshakeTimeout = 30 * time.Second
 
-// AcceptKey returns the Sec-WebSocket-Accept for a Sec-WebSocket-Key (RFC 6455, section 4.2.2).
-func AcceptKey(key string) string {
-	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
-	return base64.StdEncoding.EncodeToString(sum[:])
+// AppendAcceptKey appends the Sec-WebSocket-Accept for a Sec-WebSocket-Key (RFC 6455, section
+// 4.2.2).
+func AppendAcceptKey(dst, key []byte) []byte {
+	var buf [64]byte
+	sum := sha1.Sum(append(append(buf[:0], key...), "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"...))
+	return base64.StdEncoding.AppendEncode(dst, sum[:])
 }
 
 // A nonce need not be different each time to be measured.
@@ -81,16 +85,15 @@ func Begin(addr, extensions string) (*net.TCPConn, error) {
 
 // Finish is the second half of Dial: the response.
 func Finish(c *net.TCPConn) (extensions string, err error) {
-	head, err := ReadHead(c)
+	head, err := ReadHead(c, make([]byte, 0, maxHead))
 	if err != nil {
 		return "", fmt.Errorf("opening handshake: %w", err)
 	}
-	accept, _ := field(head, "Sec-WebSocket-Accept")
-	if !strings.HasPrefix(head, "HTTP/1.1 101 ") || accept != AcceptKey(nonce) {
+	accept := field(head, "Sec-WebSocket-Accept")
+	if !bytes.HasPrefix(head, []byte("HTTP/1.1 101 ")) || !bytes.Equal(accept, AppendAcceptKey(nil, []byte(nonce))) {
 		return "", fmt.Errorf("opening handshake: the server answered %q", head)
 	}
-	extensions, _ = field(head, "Sec-WebSocket-Extensions")
-	return extensions, c.SetDeadline(time.Time{})
+	return string(field(head, "Sec-WebSocket-Extensions")), c.SetDeadline(time.Time{})
 }
 
 // Accept waits for a client, and completes its handshake without any extension. The
@@ -108,49 +111,59 @@ func Accept(ln net.Listener) (*net.TCPConn, error) {
 	return c, nil
 }
 
+// maxHead is the length of the longest head of a request or response that can be read.
+const maxHead = 2 << 10
+
+var heads = sync.Pool{New: func() any {
+	b := make([]byte, 0, maxHead)
+	return &b
+}}
+
 // Upgrade reads the request of a client and answers it, with one Read if the request
 // comes in one piece, and one Write. It checks nothing.
 func Upgrade(c io.ReadWriter) error {
-	head, err := ReadHead(c)
+	buf := heads.Get().(*[]byte)
+	defer heads.Put(buf)
+	head, err := ReadHead(c, *buf)
 	if err != nil {
 		return err
 	}
-	key, ok := field(head, "Sec-WebSocket-Key")
-	if !ok {
+	key := field(head, "Sec-WebSocket-Key")
+	if key == nil {
 		return fmt.Errorf("no Sec-WebSocket-Key in %q", head)
 	}
-	_, err = c.Write(Response(key))
+	_, err = c.Write(AppendResponse(head[len(head):], key))
 	return err
 }
 
-// Response returns what answers the request with that Sec-WebSocket-Key.
-func Response(key string) []byte {
-	return []byte("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
-		"Sec-WebSocket-Accept: " + AcceptKey(key) + "\r\n\r\n")
+// AppendResponse appends what answers the request with that Sec-WebSocket-Key.
+func AppendResponse(dst, key []byte) []byte {
+	dst = append(dst, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "...)
+	return append(AppendAcceptKey(dst, key), "\r\n\r\n"...)
 }
 
-// ReadHead reads up to the empty line behind which nothing has been sent yet.
-func ReadHead(r io.Reader) (string, error) {
-	buf := make([]byte, 0, 2<<10)
+// ReadHead appends to buf, within its capacity, up to the empty line behind which
+// nothing has been sent yet.
+func ReadHead(r io.Reader, buf []byte) ([]byte, error) {
 	for len(buf) < cap(buf) {
 		n, err := r.Read(buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]
-		if strings.HasSuffix(string(buf), "\r\n\r\n") {
-			return string(buf), nil
+		if bytes.HasSuffix(buf, []byte("\r\n\r\n")) {
+			return buf, nil
 		}
 		if err != nil {
-			return "", err
+			return nil, err
 		}
 	}
-	return "", fmt.Errorf("a head of more than %d bytes", cap(buf))
+	return nil, fmt.Errorf("a head of more than %d bytes", cap(buf))
 }
 
-// field returns the value of a header field.
-func field(head, name string) (value string, ok bool) {
-	for line := range strings.SplitSeq(head, "\r\n") {
-		if n, v, found := strings.Cut(line, ":"); found && strings.EqualFold(n, name) {
-			return strings.TrimSpace(v), true
+// field returns the value of a header field, or nil if it is not there.
+func field(head []byte, name string) []byte {
+	for line := range bytes.SplitSeq(head, []byte("\r\n")) {
+		if n, value, found := bytes.Cut(line, []byte(":")); found && len(n) == len(name) && strings.EqualFold(string(n), name) {
+			return bytes.TrimSpace(value)
 		}
 	}
-	return "", false
+	return nil
 }
