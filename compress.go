@@ -243,13 +243,6 @@ func (o *Compression) offer() string {
 	return string(b)
 }
 
-// admits reports whether d, from a server, is a response to offer.
-func (offer deflateOffer) admits(d deflateOffer) bool {
-	return (d.serverNoContextTakeover || !offer.serverNoContextTakeover) &&
-		(offer.serverMaxWindowBits == 0 || d.serverMaxWindowBits != 0 && d.serverMaxWindowBits <= offer.serverMaxWindowBits) &&
-		d.clientMaxWindowBits <= offer.clientMaxWindowBits
-}
-
 var (
 	errExtension       = errors.New("the response has a Sec-WebSocket-Extensions that was not offered (RFC 6455, section 4.1)")
 	errDeflateResponse = errors.New("the response has a permessage-deflate that is no answer to an offer (RFC 7692, section 7)")
@@ -287,12 +280,12 @@ func (o *Compression) checkDeflate(params string) *compression {
 	if !ok {
 		return nil
 	}
-	for _, offer := range o.offers() {
-		if offer.admits(d) {
-			return o.negotiated(d, clientSide)
-		}
+	offers := o.offers()
+	offer := offers[len(offers)-1] // what answers another one is an answer to the last, too
+	if offer.serverNoContextTakeover && !d.serverNoContextTakeover || d.clientMaxWindowBits > offer.clientMaxWindowBits {
+		return nil
 	}
-	return nil
+	return o.negotiated(d, clientSide)
 }
 
 // A compression is permessage-deflate on one connection.

@@ -196,7 +196,7 @@ func TestReadCompressedThroughBuffers(t *testing.T) {
 			c, p := n.connect(t, deflateConfig(t, s, params))
 			z := newRefDeflater(params == "")
 			for i, size := range []int{1, 2, 7, 256, 257, 258, 259, 511, 4096, 32 << 10, 32<<10 + 1, 100 << 10} {
-				want := prose(2000, i) + strings.Repeat("x", 2000) + string(pattern(40<<10, i))
+				want := prose(2000, i) + strings.Repeat("x", 2000) + string(pattern(max(1000, 2*size), i))
 				sent := async(func() error {
 					_, err := p.Write(compressed(p.frame(opBinary, z.message(want))))
 					return err

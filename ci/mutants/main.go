@@ -39,7 +39,7 @@ var rules = []struct {
 	}},
 	{"compress.go", []string{
 		"Compression.check", "parseDeflate", "parseBits", "Compression.accept", "Compression.respond", "Compression.offers",
-		"deflateOffer.admits", "Compression.checkExtensions", "Compression.checkDeflate", "Compression.negotiated", "compression.wants",
+		"Compression.checkExtensions", "Compression.checkDeflate", "Compression.negotiated", "compression.wants",
 	}},
 }
 
