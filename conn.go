@@ -50,6 +50,7 @@ const (
 // connection.
 type connConfig struct {
 	side         side
+	batching     bool
 	subprotocol  string
 	compression  *compression  // nil: none
 	readLimit    int64         // < 0: none
@@ -97,24 +98,22 @@ type Conn struct {
 	sock socket
 	born time.Time
 
-	reserved atomic.Bool // by the reader, for as long as it says
 	readHalf
 	writeHalf
 
 	// mu is the leaf of the locks: nothing is locked, and no I/O done, while it
 	// is held. It guards what follows, and writeHalf.
-	mu      sync.Mutex
-	end     atomic.Pointer[CloseError] // set once, under mu
-	ctx     context.Context            // made when it is asked for
-	cancel  context.CancelCauseFunc    // of ctx
-	closing closing
-	quiet   bool        // the end is nothing that Messages need mention
-	kill    *time.Timer // the end of the closing handshake
-	liveness
-	pings []*pingWaiter
-
+	mu       sync.Mutex
+	end      atomic.Pointer[CloseError] // set once, under mu
+	life     *life                      // made when it is asked for
+	closing  closing
+	quiet    bool        // the end is nothing that Messages need mention
 	draining bool        // drain has been started
 	closed   atomic.Bool // the socket
+	reserved atomic.Bool // by the reader, for as long as it says, whoever holds readMu
+	kill     *time.Timer // the end of the closing handshake
+	liveness
+	pings *pingWaiter // the latest
 }
 
 // newConn returns a Conn over nc, on which the opening handshake has succeeded.
@@ -126,9 +125,12 @@ func newConn(nc net.Conn, unread []byte, cfg connConfig) *Conn {
 	}
 	c.nc = nc
 	if c.sock = newRawSocket(nc); c.sock == nil {
-		c.sock = &plainSocket{nc}
+		c.sock = &plainSocket{nc: nc}
 	}
 	c.input.keep(unread)
+	if c.batching {
+		c.hold = new(hold)
+	}
 	if c.pingInterval > 0 {
 		c.mu.Lock()
 		c.ticker = afterFunc(c.pingInterval, c.tick)
@@ -162,18 +164,40 @@ func (c *Conn) LastRead() time.Time {
 // Done returns a channel that is closed when the connection has ended.
 func (c *Conn) Done() <-chan struct{} { return c.context().Done() }
 
-// context returns a context that ends with the connection, with the CloseError
-// for its cause.
+// A connContext is a context that ends with the connection, with the CloseError
+// for its cause. It takes no memory before somebody waits for it, or derives another
+// from it.
+type connContext struct{ c *Conn }
+
+func (ctx connContext) Deadline() (time.Time, bool) { return time.Time{}, false }
+func (ctx connContext) Done() <-chan struct{}       { return ctx.c.context().Done() }
+func (ctx connContext) Value(key any) any           { return ctx.c.context().Value(key) }
+
+func (ctx connContext) Err() error {
+	if ctx.c.end.Load() == nil {
+		return nil
+	}
+	return ctx.c.context().Err()
+}
+
+// A life is what a connContext stands for.
+type life struct {
+	context.Context
+	end context.CancelCauseFunc
+}
+
+// context returns the context that ends with the connection.
 func (c *Conn) context() context.Context {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.ctx == nil {
-		c.ctx, c.cancel = context.WithCancelCause(context.Background())
+	if c.life == nil {
+		ctx, cancel := context.WithCancelCause(context.Background())
+		c.life = &life{ctx, cancel}
 		if end := c.end.Load(); end != nil {
-			c.cancel(end)
+			cancel(end)
 		}
 	}
-	return c.ctx
+	return c.life.Context
 }
 
 // Err returns nil while the connection is open, and the [CloseError] that every
@@ -286,19 +310,21 @@ func (c *Conn) startKill() {
 // something. c.mu is held.
 func (c *Conn) setEnd(end *CloseError) {
 	c.end.Store(end)
-	if c.cancel != nil {
-		c.cancel(end) // takes the locks of contexts, which know nothing of ours
+	if c.life != nil {
+		c.life.end(end) // takes the locks of contexts, which know nothing of ours
 	}
 	for _, t := range []*time.Timer{c.ticker, c.afterBreak} {
 		if t != nil {
 			stopTimer(t)
 		}
 	}
-	c.refuseQueued(end)
-	for _, p := range c.pings {
-		close(p.pong)
+	if end.Code == StatusAbnormalClosure && c.holds() {
+		putWriteBuffer(c.takeHeld()) // it goes nowhere
 	}
-	c.pings = nil
+	c.refuseQueued(end)
+	for ; c.pings != nil; c.pings = c.pings.earlier {
+		close(c.pings.pong)
+	}
 }
 
 // fail ends the connection, if it has not ended, because the peer broke the
@@ -468,8 +494,9 @@ func (c *Conn) stopKill() {
 
 // A pingWaiter waits for the Pong to a Ping.
 type pingWaiter struct {
-	id   uint64
-	pong chan time.Duration // the time it came; closed if it can't come any more
+	id      uint64
+	pong    chan time.Duration // the time it came; closed if it can't come any more
+	earlier *pingWaiter
 }
 
 // Ping sends a Ping and waits for its Pong (RFC 6455, section 5.5.2). It
@@ -490,10 +517,10 @@ func (c *Conn) Ping(ctx context.Context) (rtt time.Duration, err error) {
 	}
 	c.pingID++
 	p.id = c.pingID
-	c.pings = append(c.pings, p)
+	p.earlier, c.pings = c.pings, p
 	c.mu.Unlock()
 	defer c.forgetPing(p)
-	if err := c.send(ctx, job{opcode: opPing, fin: true, payload: pingPayload(p.id)}); err != nil {
+	if err := c.send(ctx, &job{opcode: opPing, fin: true, payload: pingPayload(p.id)}); err != nil {
 		return 0, err
 	}
 	select {
@@ -510,9 +537,9 @@ func (c *Conn) Ping(ctx context.Context) (rtt time.Duration, err error) {
 func (c *Conn) forgetPing(p *pingWaiter) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for i, q := range c.pings {
-		if q == p {
-			c.pings = append(c.pings[:i], c.pings[i+1:]...)
+	for at := &c.pings; *at != nil; at = &(*at).earlier {
+		if *at == p {
+			*at = p.earlier
 			return
 		}
 	}
@@ -534,9 +561,14 @@ func (c *Conn) receivePong(payload []byte) {
 	if id > c.pingID {
 		return
 	}
-	for len(c.pings) > 0 && c.pings[0].id <= id {
-		c.pings[0].pong <- c.now()
-		c.pings = c.pings[1:]
+	at := &c.pings
+	for *at != nil && (*at).id > id {
+		at = &(*at).earlier
+	}
+	answered := *at
+	*at = nil
+	for ; answered != nil; answered = answered.earlier {
+		answered.pong <- c.now()
 	}
 }
 
@@ -547,8 +579,8 @@ type liveness struct {
 	pingID   uint64        // of the latest Ping, the keepalive's or a user's
 
 	pinged    bool          // there is a Ping of the keepalive, and no byte was received since
-	pingLeft  time.Duration // when it left; 0: it has not
 	waiting   bool          // a read waits on the socket
+	pingLeft  time.Duration // when the Ping left; 0: it has not
 	waitSince time.Duration // since when, or since the ping left; only if pinged
 	waited    time.Duration // for how long earlier ones have waited since the ping left
 }
@@ -705,7 +737,7 @@ func afterFunc(d time.Duration, f func()) *time.Timer {
 	})
 }
 
-// resetTimer starts t again. It is called from t's function.
+// resetTimer starts t again, which does not run.
 func resetTimer(t *time.Timer, d time.Duration) {
 	countTimer(+1)
 	t.Reset(d)

@@ -237,10 +237,9 @@ const (
 // An owed holds the control frames that are still to be sent: Pongs, a Ping of
 // ours, and the Close. The zero value holds none.
 type owed struct {
-	kinds owedKinds
-	pongs []byte // what they carry, each after a byte with its length
-	ping  uint64 // the number of the Ping
-	close []byte // what the Close carries
+	kinds    owedKinds
+	ping     uint64 // the number of the Ping
+	payloads []byte // of the Pongs and, last, of the Close, each after a byte with its length
 }
 
 type owedKinds uint8
@@ -262,14 +261,18 @@ const maxOwedPongs = 12 * 11
 // response to previous Ping frame(s), the endpoint MAY elect to send a Pong
 // frame for only the most recently processed Ping frame." (section 5.5.3)
 func (o *owed) addPong(payload []byte) {
+	for o.kinds&owesPong != 0 && len(o.payloads)+1+len(payload) > maxOwedPongs {
+		o.payloads = append(o.payloads[:0], o.payloads[1+o.payloads[0]:]...)
+	}
+	o.add(owesPong, payload)
+}
+
+func (o *owed) add(kind owedKinds, payload []byte) {
 	if o.kinds&owesPong == 0 {
-		o.pongs = o.pongs[:0]
+		o.payloads = o.payloads[:0]
 	}
-	for len(o.pongs)+1+len(payload) > maxOwedPongs {
-		o.pongs = append(o.pongs[:0], o.pongs[1+o.pongs[0]:]...)
-	}
-	o.kinds |= owesPong
-	o.pongs = append(append(o.pongs, byte(len(payload))), payload...)
+	o.kinds |= kind
+	o.payloads = append(append(o.payloads, byte(len(payload))), payload...)
 }
 
 // addPing notes that a Ping of our own is to be sent.
@@ -278,35 +281,29 @@ func (o *owed) addPing(id uint64) {
 	o.ping = id
 }
 
-// addClose notes that a Close is to be sent. payload becomes o's.
-func (o *owed) addClose(payload []byte) {
-	o.kinds |= owesClose
-	o.close = payload
-}
+// addClose notes that a Close is to be sent. There will be no more Pongs.
+func (o *owed) addClose(payload []byte) { o.add(owesClose, payload) }
 
 // appendFrames appends the frames that o holds, as they go over the wire. The
 // Close is the last. key gives each its masking key.
 func (o *owed) appendFrames(b []byte, key func() (masked bool, maskingKey uint32)) []byte {
 	add := func(op opcode, payload []byte) {
-		h := header{fin: true, opcode: op, payloadLength: uint64(len(payload))}
+		h := header{fin: true, opcode: op}
 		h.masked, h.maskingKey = key()
-		b = appendHeader(b, h)
-		n := len(b)
-		b = append(b, payload...)
-		if h.masked {
-			mask(b[n:], h.maskingKey)
-		}
-	}
-	if o.kinds&owesPong != 0 {
-		for p := o.pongs; len(p) > 0; p = p[1+p[0]:] {
-			add(opPong, p[1:1+p[0]])
-		}
+		b = appendFrame(b, h, payload)
 	}
 	if o.kinds&owesPing != 0 {
 		add(opPing, pingPayload(o.ping))
 	}
-	if o.kinds&owesClose != 0 {
-		add(opClose, o.close)
+	for p := o.payloads; len(p) > 0; {
+		var payload []byte
+		payload, p = p[1:1+p[0]], p[1+p[0]:]
+		switch {
+		case o.kinds&owesClose != 0 && len(p) == 0:
+			add(opClose, payload)
+		case o.kinds&owesPong != 0:
+			add(opPong, payload)
+		}
 	}
 	return b
 }

@@ -55,6 +55,16 @@ type Dialer struct {
 	// the connection is failed. Default: 30 s. Negative: no limit.
 	WriteTimeout time.Duration
 
+	// Batching has messages leave together that are written while others
+	// lie received and wait to be read, as answers to many small messages do. Conn.Write and the like
+	// may return when a message of up to 16 KiB is in the connection's buffer, of about 64 KiB,
+	// and wait for room only if it is full. It is sent as soon as a read finds
+	// no whole message received, 64 KiB have come together, a larger message
+	// is written, Conn.Flush or Conn.Close is called, or a
+	// millisecond has passed. If that fails, so does the connection, as the
+	// calls that follow say. Default: off.
+	Batching bool
+
 	// HandshakeTimeout limits everything from the look-up of the host to
 	// the response, besides the context. Default: 10 s. Negative: no limit.
 	HandshakeTimeout time.Duration
@@ -382,6 +392,7 @@ func (d *Dialer) converse(ctx context.Context, nc net.Conn, req *http.Request) (
 	unread, _ := br.Peek(br.Buffered()) // which cannot fail
 	cfg := connDefaults(d.ReadLimit, d.PingInterval, d.PingTimeout, d.CloseTimeout, d.WriteTimeout)
 	cfg.side, cfg.subprotocol, cfg.compression = clientSide, agreed.subprotocol, agreed.compression
+	cfg.batching = d.Batching
 	return newConn(nc, unread, cfg), resp, nil
 }
 

@@ -26,11 +26,11 @@ const (
 type sequence struct {
 	opcode     opcode // of the message under way; opContinuation if none
 	text       utf8State
-	size       uint64 // payload of the message, as far as announced
-	fragments  uint64
 	compressed bool   // and not inflated to its end
 	pending    bool   // more can be inflated of what was received
 	inflated   uint64 // what has come of that
+	size       uint64 // payload of the message, as far as announced
+	fragments  uint64
 }
 
 // underWay reports whether a message has begun and not ended.

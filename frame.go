@@ -145,6 +145,16 @@ func parseHeader(b []byte) (header, error) {
 	return h, nil
 }
 
+// beginsWithFrame reports whether b begins with a whole frame.
+func beginsWithFrame(b []byte) bool {
+	if len(b) < 2 || len(b) < headerLen(b) {
+		return false
+	}
+	n := headerLen(b)
+	h, err := parseHeader(b[:n])
+	return err == nil && h.payloadLength <= uint64(len(b)-n)
+}
+
 // appendHeader appends h as it goes over the wire.
 func appendHeader(b []byte, h header) []byte {
 	b0 := h.rsv<<4 | uint8(h.opcode)
@@ -167,6 +177,19 @@ func appendHeader(b []byte, h header) []byte {
 	}
 	if h.masked {
 		b = binary.LittleEndian.AppendUint32(b, h.maskingKey)
+	}
+	return b
+}
+
+// appendFrame appends a frame with the header h, but for its length, which is
+// that of payload.
+func appendFrame(b []byte, h header, payload []byte) []byte {
+	h.payloadLength = uint64(len(payload))
+	b = appendHeader(b, h)
+	n := len(b)
+	b = append(b, payload...)
+	if h.masked {
+		mask(b[n:], h.maskingKey)
 	}
 	return b
 }

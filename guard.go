@@ -75,15 +75,12 @@ func (c *Conn) letGo(g *guard) (fired bool) {
 // by its Done channel, which those that only add values share. c.readMu is
 // held.
 func (c *Conn) guardFor(ctx context.Context) *guard {
-	done := ctx.Done()
+	done := c.doneBefore(ctx)
 	if done == nil {
 		return nil
 	}
 	if c.kept != nil && c.kept.done == done {
 		return c.kept
-	}
-	if c.endsWith(done) {
-		return nil // the read will, too
 	}
 	g := &guard{poke: c.nc.SetReadDeadline, done: done}
 	g.stop = context.AfterFunc(ctx, g.fire)
@@ -95,11 +92,23 @@ func (c *Conn) guardFor(ctx context.Context) *guard {
 	return g
 }
 
-// endsWith reports whether done is that of the connection itself.
-func (c *Conn) endsWith(done <-chan struct{}) bool {
+// doneBefore returns the Done channel of a context that may end before the
+// connection does, and otherwise nil: what waits for the connection need not
+// wait for such a context as well.
+func (c *Conn) doneBefore(ctx context.Context) <-chan struct{} {
+	if ctx == (context.Context)(connContext{c}) {
+		return nil
+	}
+	done := ctx.Done()
+	if done == nil || c.kept != nil && c.kept.done == done {
+		return done
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.ctx != nil && c.ctx.Done() == done
+	if c.life != nil && c.life.Done() == done {
+		return nil
+	}
+	return done
 }
 
 // dropGuard unregisters the guard that is kept. c.readMu is held.

@@ -28,14 +28,8 @@ func NewPreparedMessage(typ MessageType, data []byte) (*PreparedMessage, error) 
 	if typ != MessageText && typ != MessageBinary {
 		return nil, errMessageType
 	}
-	frame := preparedFrame(header{fin: true, opcode: opcode(typ)}, data)
+	frame := appendFrame(nil, header{fin: true, opcode: opcode(typ)}, data)
 	return &PreparedMessage{typ: typ, data: frame[len(frame)-len(data):], frame: frame}, nil
-}
-
-// preparedFrame returns a frame with the header h, but for its length.
-func preparedFrame(h header, payload []byte) []byte {
-	h.payloadLength = uint64(len(payload))
-	return append(appendHeader(make([]byte, 0, maxHeaderLength+len(payload)), h), payload...)
 }
 
 // frameFor returns the frame for a server's connection that compresses by z, which may be nil.
@@ -64,7 +58,7 @@ func (m *PreparedMessage) variant(v deflateVariant) []byte {
 	if !ok {
 		e := deflate.NewEncoder(v.windowBits, v.level, false)
 		if out, shorter := e.AppendMessage(nil, m.data); shorter {
-			frame = preparedFrame(header{fin: true, rsv: rsv1, opcode: opcode(m.typ)}, out)
+			frame = appendFrame(nil, header{fin: true, rsv: rsv1, opcode: opcode(m.typ)}, out)
 		}
 		if m.compressed == nil {
 			m.compressed = make(map[deflateVariant][]byte)
@@ -81,7 +75,7 @@ func (c *Conn) WritePrepared(ctx context.Context, m *PreparedMessage) error {
 		return err
 	}
 	if c.side == clientSide {
-		return c.send(ctx, job{opcode: opcode(m.typ), fin: true, payload: m.data})
+		return c.send(ctx, &job{opcode: opcode(m.typ), fin: true, payload: m.data})
 	}
-	return c.send(ctx, job{opcode: opcode(m.typ), prepared: m})
+	return c.send(ctx, &job{opcode: opcode(m.typ), prepared: m})
 }

@@ -38,11 +38,12 @@ type readHalf struct {
 	// The data frame under way. Its payloadLength is what has yet to come, its
 	// maskingKey rotated accordingly.
 	frame header
-	typ   MessageType // of the message under way
 
-	unfinished []byte         // of the message under way, left by a read whose context ended; inflated
-	reader     *MessageReader // of the message under way
-	skipping   bool           // the message under way is of no interest any more
+	// The message under way.
+	typ        MessageType
+	skipping   bool           // it is of no interest any more
+	reader     *MessageReader // gives it out
+	unfinished []byte         // left by a read whose context ended; inflated
 
 	kept *guard          // registered with the context of the last reads
 	seen <-chan struct{} // Done of the last context that was not kept
@@ -80,12 +81,16 @@ func (c *Conn) endRead() {
 // lockRead takes the read half. A context that has ended with the connection
 // does not keep the caller from what was received before.
 func (c *Conn) lockRead(ctx context.Context) error {
-	giveUp := ctx.Done()
-	if ctx.Err() != nil {
-		if context.Cause(ctx) != c.Err() {
-			return context.Cause(ctx)
-		}
-		giveUp = nil
+	ended := ctx.Err() != nil
+	if ended && context.Cause(ctx) != c.Err() {
+		return context.Cause(ctx)
+	}
+	if c.readMu.tryLock() {
+		return nil
+	}
+	var giveUp <-chan struct{}
+	if !ended {
+		giveUp = ctx.Done()
 	}
 	if !c.readMu.lock(giveUp) {
 		return context.Cause(ctx)
@@ -130,8 +135,31 @@ func (c *Conn) ReadAppend(ctx context.Context, dst []byte) (MessageType, []byte,
 	if err := c.beginRead(ctx); err != nil {
 		return 0, dst, err
 	}
-	defer c.endRead()
-	return c.readMessage(ctx, dst)
+	err := c.awaitMessage(ctx)
+	if err == nil {
+		dst, err = c.appendMessage(ctx, dst)
+	}
+	typ := c.typ
+	c.endRead()
+	return typ, dst, err
+}
+
+// appendMessage appends the next message, or what a read that was cut short has left
+// of the last one, to dst. c.readMu is held.
+func (c *Conn) appendMessage(ctx context.Context, dst []byte) ([]byte, error) {
+	src, whole, err := c.nextWhole(ctx)
+	if err != nil {
+		return dst, err
+	}
+	if !whole {
+		return c.gatherMessage(ctx, dst)
+	}
+	n := len(dst)
+	buf := slices.Grow(dst, len(src))[:n+len(src)]
+	if err := c.receivedWhole(buf[n:], src); err != nil {
+		return dst, err
+	}
+	return buf, nil
 }
 
 // Messages returns an iterator over the messages that come. The Data of one is
@@ -145,35 +173,40 @@ func (c *Conn) ReadAppend(ctx context.Context, dst []byte) (MessageType, []byte,
 // break, or the end of ctx, the connection is as usable as before.
 func (c *Conn) Messages(ctx context.Context) iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
-		if err := c.reserve(); err != nil {
-			if !c.endedQuietly() {
-				yield(Message{}, err)
+		err := c.reserve()
+		if err == nil {
+			defer c.reserved.Store(false)
+			var lent loan
+			defer func() { lent.giveBack(c) }() // also if the body panics
+			for {
+				var m Message
+				if m, err = c.nextMessage(ctx, &lent); err != nil {
+					break
+				}
+				if !yield(m, nil) {
+					return
+				}
+				lent.giveBack(c)
+				lent = loan{}
 			}
-			return
 		}
-		defer c.reserved.Store(false)
-		for c.turn(ctx, yield) {
+		if !c.endedQuietly() {
+			yield(Message{}, err)
 		}
 	}
 }
 
-// turn is one turn of Messages. It reports whether to go on.
-func (c *Conn) turn(ctx context.Context, yield func(Message, error) bool) bool {
-	var m Message
-	var lent loan
-	err := c.lockRead(ctx)
-	if err == nil {
-		m.Type, m.Data, lent, err = c.borrowMessage(ctx)
-		c.unlockRead()
+// nextMessage reads a message for one turn of Messages.
+func (c *Conn) nextMessage(ctx context.Context, lent *loan) (m Message, err error) {
+	if err = c.lockRead(ctx); err != nil {
+		return m, err
 	}
-	if err == nil {
-		defer lent.giveBack(c)
-		return yield(m, nil)
+	if err = c.awaitMessage(ctx); err == nil {
+		m.Data, *lent, err = c.borrowMessage(ctx)
 	}
-	if !c.endedQuietly() {
-		yield(Message{}, err)
-	}
-	return false
+	m.Type = c.typ
+	c.unlockRead()
+	return m, err
 }
 
 // endedQuietly reports whether the connection has ended in a way that is
@@ -206,42 +239,75 @@ func (l loan) giveBack(c *Conn) {
 
 // borrowMessage reads a message without giving it a slice of its own. c.readMu
 // is held.
-func (c *Conn) borrowMessage(ctx context.Context) (MessageType, []byte, loan, error) {
-	if c.reader == nil && !c.skipping && !c.in.underWay() {
-		more, err := c.advance(ctx)
-		if err != nil || !more {
-			return c.typ, nil, loan{}, err
+func (c *Conn) borrowMessage(ctx context.Context) ([]byte, loan, error) {
+	src, whole, err := c.nextWhole(ctx)
+	switch {
+	case err != nil:
+		return nil, loan{}, err
+	case whole && c.input.buf != nil: // and may stay there
+		if err := c.receivedWhole(src, src); err != nil {
+			return nil, loan{}, err
 		}
-		// The usual case: the message lies whole in the buffer, and may stay
-		// there.
-		if n := c.frame.payloadLength; c.frame.fin && !c.in.compressed && c.input.buf != nil && uint64(len(c.input.unread)) >= n {
-			data := c.input.take(int(n))
-			err := c.received(data, data)
-			if err == nil {
-				err = c.endMessage()
-			}
-			if err != nil {
-				return 0, nil, loan{}, err
-			}
-			c.input.lent.Store(lent)
-			return c.typ, data, loan{input: c.input.buf}, nil
-		}
+		c.input.lent.Store(lent)
+		return src, loan{input: c.input.buf}, nil
 	}
 	buf := getMessageBuffer()
-	typ, data, err := c.readMessage(ctx, (*buf)[:0])
-	*buf = data
+	if whole {
+		*buf = append((*buf)[:0], src...)
+		err = c.receivedWhole(*buf, *buf)
+	} else {
+		*buf, err = c.gatherMessage(ctx, (*buf)[:0])
+	}
 	if err != nil {
 		putMessageBuffer(buf)
-		return 0, nil, loan{}, err
+		return nil, loan{}, err
 	}
-	return typ, data, loan{message: buf}, nil
+	return *buf, loan{message: buf}, nil
 }
 
-// readMessage appends the next message, or what a read that was cut short has
-// left of the last one, to dst. c.readMu is held.
-func (c *Conn) readMessage(ctx context.Context, dst []byte) (MessageType, []byte, error) {
+// awaitMessage waits for something to be received between two messages. A read in a
+// loop spends its time here, where the stack is so low that the goroutine
+// needs no more than the smallest one. c.readMu is held.
+func (c *Conn) awaitMessage(ctx context.Context) error {
+	if c.in.underWay() || len(c.input.unread) > 0 {
+		return nil
+	}
+	return c.fill(ctx, 2)
+}
+
+// nextWhole takes the payload of the next message if that has come whole and in
+// one frame, as most have. receivedWhole has to follow then, and gatherMessage otherwise.
+func (c *Conn) nextWhole(ctx context.Context) (src []byte, whole bool, err error) {
+	if c.in.underWay() {
+		return nil, false, nil
+	}
+	more, err := c.advance(ctx)
+	if err != nil || !more {
+		return nil, err == nil, err
+	}
+	n := c.frame.payloadLength
+	if !c.frame.fin || c.in.compressed || uint64(len(c.input.unread)) < n {
+		return nil, false, nil
+	}
+	return c.input.take(int(n)), true, nil
+}
+
+// receivedWhole admits what nextWhole has taken.
+func (c *Conn) receivedWhole(dst, src []byte) error {
+	if len(src) == 0 {
+		return nil // advance has
+	}
+	if err := c.received(dst, src); err != nil {
+		return err
+	}
+	return c.endMessage()
+}
+
+// gatherMessage appends a message to dst as it comes, from its beginning or where
+// a read that was cut short has stopped. c.readMu is held.
+func (c *Conn) gatherMessage(ctx context.Context, dst []byte) ([]byte, error) {
 	if err := c.skipReader(ctx); err != nil {
-		return 0, dst, err
+		return dst, err
 	}
 	buf, start := dst, len(dst)
 	resumed := c.unfinished != nil
@@ -266,13 +332,13 @@ func (c *Conn) readMessage(ctx context.Context, dst []byte) (MessageType, []byte
 			} else if len(buf) > start {
 				c.unfinished = slices.Clone(buf[start:]) // dst is the caller's
 			}
-			return 0, dst, err
+			return dst, err
 		case more:
 		case resumed:
 			c.unfinished = nil
-			return c.typ, append(dst, buf...), nil
+			return append(dst, buf...), nil
 		default:
-			return c.typ, buf, nil
+			return buf, nil
 		}
 	}
 }
@@ -303,6 +369,9 @@ func (c *Conn) advance(ctx context.Context) (more bool, err error) {
 func (c *Conn) endMessage() error {
 	if err := c.in.end(); err != nil {
 		return c.fail(err)
+	}
+	if c.hold != nil {
+		c.hold.ahead.Store(beginsWithFrame(c.input.unread))
 	}
 	return nil
 }
@@ -803,6 +872,10 @@ func (c *Conn) arm(ctx context.Context) (*guard, error) {
 		}
 		return nil, context.Cause(ctx)
 	}
+	if c.hold != nil {
+		c.hold.ahead.Store(false)
+		c.settle()
+	}
 	if err := c.beginWait(); err != nil {
 		c.letGo(g)
 		return nil, err
@@ -833,7 +906,7 @@ type input struct {
 	unread []byte       // in buf, in held, or in a slice of its own
 	buf    *readBuffer  // nil, if unread lies elsewhere
 	lent   atomic.Int32 // whether a message in buf is in use
-	held   [64]byte
+	held   [maxHeaderLength]byte
 }
 
 // A readBuffer takes what one read from the socket may give.

@@ -52,6 +52,16 @@ type Upgrader struct {
 	// the connection is failed. Default: 30 s. Negative: no limit.
 	WriteTimeout time.Duration
 
+	// Batching has messages leave together that are written while others
+	// lie received and wait to be read, as answers to many small messages do. Conn.Write and the like
+	// may return when a message of up to 16 KiB is in the connection's buffer, of about 64 KiB,
+	// and wait for room only if it is full. It is sent as soon as a read finds
+	// no whole message received, 64 KiB have come together, a larger message
+	// is written, Conn.Flush or Conn.Close is called, or a
+	// millisecond has passed. If that fails, so does the connection, as the
+	// calls that follow say. Default: off.
+	Batching bool
+
 	// HandshakeTimeout limits the writing of the response. For
 	// the reading of the request see [http.Server].
 	// Default: 10 s. Negative: no limit.
@@ -226,6 +236,7 @@ func (u *Upgrader) switchProtocols(nc net.Conn, buffered *bufio.ReadWriter, agre
 	unread, _ := buffered.Peek(buffered.Reader.Buffered()) // which cannot fail
 	cfg := connDefaults(u.ReadLimit, u.PingInterval, u.PingTimeout, u.CloseTimeout, u.WriteTimeout)
 	cfg.side, cfg.subprotocol, cfg.compression = serverSide, agreed.subprotocol, agreed.compression
+	cfg.batching = u.Batching
 	return newConn(nc, unread, cfg), nil
 }
 
@@ -320,7 +331,7 @@ func serveConn(c *Conn, serve func(context.Context, *Conn), server *http.Server)
 		}
 		c.Close(code, "")
 	}()
-	serve(c.context(), c)
+	serve(connContext{c}, c)
 }
 
 // logf logs where net/http would.

@@ -26,10 +26,13 @@ type socket interface {
 	write(p []byte) (int, error)
 }
 
-// A plainSocket is any net.Conn. It waits with the few bytes that an input
-// holds, and reads payload to where it goes. Only for compressed payload, which goes
-// nowhere as it is, it waits with a buffer.
-type plainSocket struct{ nc net.Conn }
+// A plainSocket is any net.Conn. It waits with a few bytes, and reads payload to
+// where it goes. Only for compressed payload, which goes nowhere as it is, it
+// waits with a buffer.
+type plainSocket struct {
+	nc   net.Conn
+	held [64]byte
+}
 
 func (s *plainSocket) direct() bool { return true }
 
@@ -37,7 +40,7 @@ func (s *plainSocket) fill(in *input, need int) error {
 	if in.buf != nil {
 		in.park()
 	}
-	room := in.held[:]
+	room := s.held[:]
 	if need > len(room) {
 		in.buf = readBuffers.Get().(*readBuffer)
 		room = in.buf[:]

@@ -13,21 +13,23 @@ import (
 // done, and the buffer got for it, when the socket is known to be readable, or
 // there is one more reason to try.
 //
-// Reading and writing may go on at the same time, each one call at a time.
+// Reading and writing may go on at the same time, each one call at a time. What
+// they do is kept here and in few variables: a goroutine that waits in wait is to
+// need no more than the smallest stack.
 type rawSocket struct {
 	rc syscall.RawConn
 
-	// What the calls of rc call back, and what they work on. They are made
-	// once: each would be an allocation.
+	// What the calls of rc call back. They are made once: each would be an
+	// allocation.
 	readable, writable func(fd uintptr) bool
-	in, out            rawCall
-}
 
-type rawCall struct {
-	input *input // to fill, unless p is to be read
-	p     []byte
-	n     int
-	err   error
+	// What those work on.
+	input    *input // to fill, unless p is to be read
+	p        []byte
+	n        int
+	readErr  error
+	out      []byte // what has yet to be written
+	writeErr error
 }
 
 // newRawSocket returns nil if nc is not a socket of the kernel. It goes by nc's
@@ -48,7 +50,7 @@ func newRawSocket(nc net.Conn) socket {
 		return nil
 	}
 	s := &rawSocket{rc: rc}
-	s.readable, s.writable = s.readOnce, s.writeSome
+	s.readable, s.writable = s.readOnce(), s.writeSome()
 	return s
 }
 
@@ -56,84 +58,87 @@ func (s *rawSocket) direct() bool { return false }
 
 func (s *rawSocket) fill(in *input, _ int) error {
 	in.park()
-	s.in.input = in
-	_, err := s.wait()
+	s.input = in
+	_, err := s.took(s.rc.Read(s.readable))
 	return err
 }
 
 func (s *rawSocket) read(p []byte) (int, error) {
-	s.in.p = p
-	return s.wait()
+	s.p = p
+	return s.took(s.rc.Read(s.readable))
 }
 
-func (s *rawSocket) wait() (int, error) {
-	err := s.rc.Read(s.readable)
-	in := s.in
-	s.in = rawCall{}
+// took returns what a read has come to, for which rc.Read has returned err.
+func (s *rawSocket) took(err error) (int, error) {
+	n, readErr := s.n, s.readErr
+	s.input, s.p, s.n, s.readErr = nil, nil, 0, nil
 	switch {
 	case err != nil:
 		return 0, err
-	case in.err != nil:
-		return 0, os.NewSyscallError("read", in.err)
-	case in.n == 0:
+	case readErr != nil:
+		return 0, os.NewSyscallError("read", readErr)
+	case n == 0:
 		return 0, io.EOF
 	}
-	return in.n, nil
+	return n, nil
 }
 
-// readOnce reads if it can without waiting. It must try: the poller tells of
-// what is new since the last try only.
-func (s *rawSocket) readOnce(fd uintptr) bool {
-	in := &s.in
-	if in.input == nil {
-		in.n, in.err = ignoringEINTR(syscall.Read, int(fd), in.p)
-		return in.err != syscall.EAGAIN
+// readOnce returns a function that reads if it can without waiting. It must try:
+// the poller tells of what is new since the last try only.
+func (s *rawSocket) readOnce() func(uintptr) bool {
+	return func(fd uintptr) bool {
+		p, buf := s.p, (*readBuffer)(nil)
+		if s.input != nil {
+			buf = readBuffers.Get().(*readBuffer)
+			p = buf[copy(buf[:], s.input.unread):]
+		}
+		n, err := syscall.Read(int(fd), p)
+		for err == syscall.EINTR {
+			n, err = syscall.Read(int(fd), p)
+		}
+		switch {
+		case n > 0 && buf != nil:
+			s.input.buf, s.input.unread = buf, buf[:len(s.input.unread)+n]
+		case buf != nil:
+			readBuffers.Put(buf)
+		}
+		if err == syscall.EAGAIN {
+			return false
+		}
+		s.n, s.readErr = max(n, 0), err
+		return true
 	}
-	buf := readBuffers.Get().(*readBuffer)
-	old := copy(buf[:], in.input.unread)
-	in.n, in.err = ignoringEINTR(syscall.Read, int(fd), buf[old:])
-	if in.err != nil || in.n == 0 {
-		readBuffers.Put(buf)
-		return in.err != syscall.EAGAIN
-	}
-	in.input.buf = buf
-	in.input.unread = buf[:old+in.n]
-	return true
 }
 
 func (s *rawSocket) write(p []byte) (int, error) {
-	s.out.p = p
+	s.out = p
 	err := s.rc.Write(s.writable)
-	out := s.out
-	s.out = rawCall{}
-	if err == nil && out.err != nil {
-		err = os.NewSyscallError("write", out.err)
+	n, writeErr := len(p)-len(s.out), s.writeErr
+	s.out, s.writeErr = nil, nil
+	if err == nil && writeErr != nil {
+		err = os.NewSyscallError("write", writeErr)
 	}
-	return out.n, err
+	return n, err
 }
 
-// writeSome writes what the kernel takes without waiting.
-func (s *rawSocket) writeSome(fd uintptr) bool {
-	out := &s.out
-	for out.n < len(out.p) {
-		// Some kernels refuse 2 GiB at a time.
-		n, err := ignoringEINTR(syscall.Write, int(fd), out.p[out.n:min(len(out.p), out.n+1<<30)])
-		if err != nil {
-			if err != syscall.EAGAIN {
-				out.err = err
+// writeSome returns a function that writes what the kernel takes without
+// waiting.
+func (s *rawSocket) writeSome() func(uintptr) bool {
+	return func(fd uintptr) bool {
+		for len(s.out) > 0 {
+			// Some kernels refuse 2 GiB at a time.
+			n, err := syscall.Write(int(fd), s.out[:min(len(s.out), 1<<30)])
+			switch err {
+			case nil:
+				s.out = s.out[n:]
+			case syscall.EINTR:
+			case syscall.EAGAIN:
+				return true
+			default:
+				s.writeErr = err
+				return true
 			}
-			break
 		}
-		out.n += n
-	}
-	return true
-}
-
-func ignoringEINTR(call func(int, []byte) (int, error), fd int, p []byte) (int, error) {
-	for {
-		n, err := call(fd, p)
-		if err != syscall.EINTR {
-			return n, err
-		}
+		return true
 	}
 }

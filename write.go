@@ -24,11 +24,11 @@ var (
 )
 
 const (
-	// A message of up to smallMessage bytes may leave in one write with others,
+	// A frame of up to smallMessage bytes may leave in one write with others,
 	// which are gathered up to batchSize. Of a larger one, as much goes into
 	// the buffer with its header, and the rest straight to the kernel; but what
 	// is masked has to be copied, in pieces.
-	smallMessage = 16 << 10
+	smallMessage = 16<<10 + maxHeaderLength
 	batchSize    = 64 << 10
 	maskedPiece  = 128 << 10
 
@@ -51,17 +51,19 @@ const (
 // meanwhile queues. A holder that lets go makes the first in the queue the
 // holder, who writes for those behind him too.
 type writeHalf struct {
-	busy  bool  // somebody holds the socket; if not, queue is empty
+	busy          bool // somebody holds the socket; if not, queue is empty
+	sending       bool // and sends what was made before: others may make frames
+	broken        bool // a write has failed, and the socket is never let go
+	closeInFlight bool // the Close was taken from owed, and has not left
+
 	queue queue // for the socket
 
-	// While a message is streamed, other messages queue for its end.
-	stream      *MessageWriter
-	streamQueue queue
+	stream *MessageWriter // for whose end other messages queue
 
-	owed          owed
-	closeInFlight bool // the Close was taken from owed, and has not left
-	broken        bool // a write has failed, and the socket is never let go
-	afterBreak    *time.Timer
+	owed owed
+	hold *hold // nil without Batching
+
+	afterBreak *time.Timer
 }
 
 // A job is what one call wants to have written.
@@ -72,7 +74,7 @@ type job struct {
 	compress compressChoice
 	payload  []byte
 	prepared *PreparedMessage // instead of the above
-	batch    []Message        // instead of the above
+	batch    []Message        // instead of the above; of a Flush, empty and not nil
 }
 
 // size returns about how many bytes the frames of j have.
@@ -86,6 +88,9 @@ func (j *job) size() int {
 	}
 	return n
 }
+
+// isFlush reports whether j is to write nothing, but to wait for what was written.
+func (j *job) isFlush() bool { return j.batch != nil && len(j.batch) == 0 }
 
 // small reports whether j may be written for by others.
 func (j *job) small() bool { return j.size() <= smallMessage }
@@ -126,6 +131,13 @@ func (q *queue) push(w *waiter) {
 	q.tail = w
 }
 
+// add puts one who wants to write j at the end.
+func (q *queue) add(j *job) *waiter {
+	w := &waiter{job: *j, wake: make(chan struct{}, 1)}
+	q.push(w)
+	return w
+}
+
 func (q *queue) pop() *waiter {
 	w := q.head
 	if w != nil {
@@ -163,6 +175,13 @@ func (q *queue) remove(w *waiter) {
 	*q = rest
 }
 
+// finish empties q, and has those in it return with err.
+func (q *queue) finish(err error) {
+	for w := q.pop(); w != nil; w = q.pop() {
+		w.finish(finished, err)
+	}
+}
+
 func (w *waiter) finish(state waiterState, err error) {
 	w.state, w.err = state, err
 	w.wake <- struct{}{}
@@ -185,7 +204,7 @@ func (c *Conn) Write(ctx context.Context, typ MessageType, p []byte) error {
 	if err := checkWrite(ctx, typ); err != nil {
 		return err
 	}
-	return c.send(ctx, job{opcode: opcode(typ), fin: true, payload: p})
+	return c.send(ctx, &job{opcode: opcode(typ), fin: true, payload: p})
 }
 
 // WriteBatch writes messages one after the other, with nothing in between, in
@@ -199,7 +218,7 @@ func (c *Conn) WriteBatch(ctx context.Context, messages ...Message) error {
 	if len(messages) == 0 {
 		return nil
 	}
-	return c.send(ctx, job{batch: messages})
+	return c.send(ctx, &job{batch: messages})
 }
 
 func checkWrite(ctx context.Context, typ MessageType) error {
@@ -212,60 +231,154 @@ func checkWrite(ctx context.Context, typ MessageType) error {
 	return nil
 }
 
-// send has j written, and waits for that.
-func (c *Conn) send(ctx context.Context, j job) error {
+// send has j written, and waits for that. It does each step from here, none from
+// within another, so that a goroutine needs no more than the smallest stack.
+func (c *Conn) send(ctx context.Context, j *job) error {
+	b := batch{c: c, ctx: ctx}
+	if done, err := b.begin(j); done {
+		return err
+	}
+	err := b.add(j)
+	if b.followers != nil {
+		err = b.addFollowers(err)
+	}
+	if err != nil {
+		return b.fail(err)
+	}
+	n, err := c.sock.write(*b.buf)
+	return b.end(n, err)
+}
+
+// begin takes the socket for j, and what goes along with j. If it is done already,
+// it returns what became of j: it is held, or others have written it, or nobody
+// can.
+func (b *batch) begin(j *job) (done bool, err error) {
+	c := b.c
 	c.mu.Lock()
 	if err := c.refusal(); err != nil {
 		c.mu.Unlock()
-		return c.verdict(ctx, err)
+		return true, c.verdict(b.ctx, err)
 	}
 	queue := &c.queue
 	switch {
 	case c.stream != nil && !j.streamed && !j.opcode.isControl():
-		queue = &c.streamQueue
-	case !c.busy:
-		c.busy = true
+		queue = &c.stream.queue
+	case c.keep(j):
+		due := c.hold.due()
 		c.mu.Unlock()
-		return c.lead(ctx, &j)
+		if due {
+			c.settle()
+		}
+		return true, nil
+	case !c.busy && !c.holds():
+		c.busy = true
+		b.take(j)
+		c.mu.Unlock()
+		return false, nil
 	}
-	w := &waiter{job: j, wake: make(chan struct{}, 1)}
-	queue.push(w)
+	w := queue.add(j)
 	c.mu.Unlock()
-	return c.await(ctx, w)
+	return b.wait(w)
 }
 
-// await waits for w's turn, or for w to be written by others.
-func (c *Conn) await(ctx context.Context, w *waiter) error {
+// wait is begin for w, which is in a queue.
+func (b *batch) wait(w *waiter) (done bool, err error) {
+	c := b.c
+	if c.hold != nil {
+		c.settle() // what is held goes first
+	}
+	if holds, err := c.await(b.ctx, w); !holds {
+		return true, err
+	}
+	c.mu.Lock()
+	if err := c.refusal(); err != nil { // there is one now
+		c.mu.Unlock()
+		c.release()
+		return true, c.verdict(b.ctx, err)
+	}
+	b.take(&w.job)
+	c.mu.Unlock()
+	return false, nil
+}
+
+// take takes what goes along with j: what is owed, and what waits behind. c.mu
+// is held, and the socket.
+func (b *batch) take(j *job) {
+	b.buf = getWriteBuffer()
+	b.owed = b.c.takeOwed(b.buf)
+	if b.c.queue.head != nil && j.small() {
+		b.followers = b.c.takeFollowers(len(*b.buf) + j.size())
+	}
+}
+
+// addFollowers adds the followers, unless there was an err before. Of small jobs,
+// add flushes nothing, so this does not wait.
+func (b *batch) addFollowers(err error) error {
+	for w := b.followers; w != nil && err == nil; w = w.next {
+		err = b.add(&w.job)
+	}
+	b.c.commit(b.followers)
+	return err
+}
+
+// end waits for the rest to be written, after the kernel has taken n bytes or
+// returned err, and lets go of the socket.
+func (b *batch) end(n int, err error) error {
+	if err == nil && n < len(*b.buf) {
+		err = b.writeRest(n)
+	}
+	if err != nil {
+		b.began = b.began || n > 0
+		return b.fail(err)
+	}
+	putWriteBuffer(b.buf)
+	if b.followers != nil {
+		b.c.finishFollowers(b.followers)
+	}
+	b.c.owedLeft(b.owed)
+	b.c.release()
+	return nil
+}
+
+// writeRest writes what is in the buffer from n on.
+func (b *batch) writeRest(n int) error {
+	m, err := b.c.writeWaiting(b.ctx, (*b.buf)[n:])
+	b.began = b.began || n+m > 0
+	return err
+}
+
+// await waits for w's turn, or for w to be written by others. It reports whether
+// the caller holds the socket now.
+func (c *Conn) await(ctx context.Context, w *waiter) (holds bool, err error) {
 	select {
 	case <-w.wake:
-		if w.state == holding {
-			return c.lead(ctx, &w.job)
-		}
-		return c.verdict(ctx, w.err)
+		return w.state == holding, c.verdict(ctx, w.err)
 	case <-ctx.Done():
 	}
 	c.mu.Lock()
 	switch w.state {
 	case queued:
 		c.queue.remove(w)
-		c.streamQueue.remove(w)
+		if c.stream != nil {
+			c.stream.queue.remove(w)
+		}
 	case taken:
 		w.leaving = true // when the payload was copied
 		c.mu.Unlock()
 		<-w.wake
-		return context.Cause(ctx)
+		return false, context.Cause(ctx)
 	case committed:
 		w.state = abandoned
 	case holding:
 		c.mu.Unlock()
 		c.release()
-		return context.Cause(ctx)
+		return false, context.Cause(ctx)
 	case finished:
 		c.mu.Unlock()
-		return c.verdict(ctx, w.err)
+		return false, c.verdict(ctx, w.err)
 	}
 	c.mu.Unlock()
-	return context.Cause(ctx)
+	return false, context.Cause(ctx)
 }
 
 // refusal returns why nothing may be written, if so. c.mu is held.
@@ -283,10 +396,9 @@ func (c *Conn) refusal() error {
 
 // refuseQueued has those in the queues return with err. c.mu is held.
 func (c *Conn) refuseQueued(err error) {
-	for _, q := range []*queue{&c.queue, &c.streamQueue} {
-		for w := q.pop(); w != nil; w = q.pop() {
-			w.finish(finished, err)
-		}
+	c.queue.finish(err)
+	if c.stream != nil {
+		c.stream.queue.finish(err)
 	}
 }
 
@@ -306,60 +418,28 @@ func (c *Conn) verdict(ctx context.Context, err error) error {
 	return context.Cause(ctx)
 }
 
-// lead writes j and, with it, what is owed and what waits behind. The caller
-// holds the socket, and lead lets go of it.
-func (c *Conn) lead(ctx context.Context, j *job) error {
-	b := batch{c: c, ctx: ctx, buf: getWriteBuffer()}
+// finishFollowers tells those who have not left that they were written for.
+func (c *Conn) finishFollowers(ws *waiter) {
 	c.mu.Lock()
-	if err := c.refusal(); err != nil {
-		c.mu.Unlock()
-		b.free()
-		c.release()
-		return c.verdict(ctx, err)
-	}
-	owed := c.takeOwed(b.buf)
-	var followers *waiter
-	if j.small() {
-		followers = c.takeFollowers(len(*b.buf) + j.size())
-	}
-	c.mu.Unlock()
-
-	err := b.add(j)
-	for w := followers; w != nil && err == nil; w = w.next {
-		err = b.add(&w.job) // of small jobs, add flushes nothing, so it does not wait
-	}
-	if followers != nil {
-		c.commit(followers)
-	}
-	if err == nil {
-		err = b.flush()
-	}
-	b.free()
-	if err != nil {
-		return c.leadFailed(ctx, &b, owed, followers, err)
-	}
-	if followers != nil {
-		c.mu.Lock()
-		for w := followers; w != nil; {
-			next := w.next
-			if w.state == committed {
-				w.finish(finished, nil)
-			}
-			w = next
+	defer c.mu.Unlock()
+	for w := ws; w != nil; {
+		next := w.next
+		if w.state == committed {
+			w.finish(finished, nil)
 		}
-		c.mu.Unlock()
+		w = next
 	}
-	c.owedLeft(owed)
-	c.release()
-	return nil
 }
 
-// leadFailed sees to what lead could not write for err.
-func (c *Conn) leadFailed(ctx context.Context, b *batch, owed owedKinds, followers *waiter, err error) error {
+// fail sees to what could not be written for err, and lets go of the socket if
+// it is still of use.
+func (b *batch) fail(err error) error {
+	putWriteBuffer(b.buf)
+	c := b.c
 	withdrawn := err == errWithdrawn && !b.began
 	c.mu.Lock()
-	c.owed.kinds |= owed
-	c.queue.prepend(followers)
+	c.owed.kinds |= b.owed
+	c.queue.prepend(b.followers)
 	if end := c.end.Load(); end != nil {
 		c.refuseQueued(end)
 	}
@@ -368,13 +448,13 @@ func (c *Conn) leadFailed(ctx context.Context, b *batch, owed owedKinds, followe
 	case withdrawn:
 		c.compression.forget() // what the peer has not got
 		c.release()
-		return context.Cause(ctx)
+		return context.Cause(b.ctx)
 	case err == errWithdrawn, err == errCutShort:
-		c.breakOff(context.Cause(ctx), true)
+		c.breakOff(context.Cause(b.ctx), true)
 		return c.Err()
 	}
 	c.breakOff(err, err == errWriteTimeout)
-	return c.verdict(ctx, errBroken)
+	return c.verdict(b.ctx, errBroken)
 }
 
 // canWithdraw reports whether nc is still of use after a write was broken off
@@ -462,7 +542,7 @@ func (c *Conn) commit(ws *waiter) {
 // settle has sent what is owed. It does not wait.
 func (c *Conn) settle() {
 	c.mu.Lock()
-	if c.busy || c.owed.kinds == 0 {
+	if c.busy || c.owed.kinds == 0 && !c.holds() {
 		c.mu.Unlock() // who holds the socket looks before letting go
 		return
 	}
@@ -472,23 +552,28 @@ func (c *Conn) settle() {
 }
 
 // release lets go of the socket: to the next in the queue, or after sending
-// what is owed. It does not wait: what the kernel does not take at once is left
-// to a goroutine, which lets go then.
+// what is held and owed. It does not wait: what the kernel does not take at once is
+// left to a goroutine, which lets go then.
 func (c *Conn) release() {
 	for {
 		c.mu.Lock()
-		if w := c.queue.pop(); w != nil {
-			w.finish(holding, nil)
-			c.mu.Unlock()
-			return
+		c.sending = false
+		c.keepQueued()
+		if !c.holds() {
+			if w := c.queue.pop(); w != nil {
+				w.finish(holding, nil)
+				c.mu.Unlock()
+				return
+			}
+			if c.owed.kinds == 0 {
+				c.busy = false
+				c.mu.Unlock()
+				return
+			}
 		}
-		if c.owed.kinds == 0 {
-			c.busy = false
-			c.mu.Unlock()
-			return
-		}
-		buf := getWriteBuffer()
+		buf := c.takeHeld()
 		owed := c.takeOwed(buf)
+		c.sending = true
 		c.mu.Unlock()
 		n, err := c.sock.write(*buf)
 		if err == nil && n < len(*buf) {
@@ -504,7 +589,8 @@ func (c *Conn) release() {
 	}
 }
 
-// sendOwed sends frames that were owed, from n on, and lets go of the socket.
+// sendOwed sends frames that were held and owed, from n on, and lets go of the
+// socket.
 func (c *Conn) sendOwed(buf *[]byte, n int, owed owedKinds) {
 	_, err := c.writeWaiting(context.Background(), (*buf)[n:])
 	putWriteBuffer(buf)
@@ -528,9 +614,10 @@ type batch struct {
 	ctx   context.Context
 	buf   *[]byte // not yet handed to the kernel
 	began bool    // something was
-}
 
-func (b *batch) free() { putWriteBuffer(b.buf) }
+	owed      owedKinds // what of it, at the beginning, was owed
+	followers *waiter   // for whom it is written as well
+}
 
 // add adds the frames of j. It flushes only what does not fit a batch.
 func (b *batch) add(j *job) error {
@@ -538,32 +625,44 @@ func (b *batch) add(j *job) error {
 	case j.prepared != nil:
 		return b.write(j.prepared.frameFor(b.c.compression))
 	case j.batch != nil:
-		for _, m := range j.batch {
-			if err := b.message(opcode(m.Type), j.compress, m.Data); err != nil {
+		return b.addMessages(j)
+	case j.opcode == opContinuation || !j.fin:
+		return b.part(j)
+	case j.opcode.isControl():
+		return b.frame(header{fin: true, opcode: j.opcode}, j.payload)
+	}
+	return b.message(j.opcode, j.compress, j.payload)
+}
+
+func (b *batch) addMessages(j *job) error {
+	for _, m := range j.batch {
+		if err := b.message(opcode(m.Type), j.compress, m.Data); err != nil {
+			return err
+		}
+		if !j.small() && len(*b.buf) >= batchSize {
+			if err := b.flush(); err != nil {
 				return err
 			}
 		}
-		return nil
-	case j.opcode.isControl():
-		return b.frame(header{fin: true, opcode: j.opcode}, j.payload)
-	case j.fin && j.opcode != opContinuation:
-		return b.message(j.opcode, j.compress, j.payload)
 	}
-	return b.part(j)
+	return nil
 }
 
 // message adds a whole message, compressed if it is to be, and if that makes it
 // shorter.
 func (b *batch) message(op opcode, choice compressChoice, payload []byte) error {
-	h := header{fin: true, opcode: op}
-	z := b.c.compression
-	if !z.wants(choice, len(payload)) {
-		return b.frame(h, payload)
+	if b.c.compression.wants(choice, len(payload)) {
+		return b.compressed(op, payload)
 	}
+	return b.frame(header{fin: true, opcode: op}, payload)
+}
+
+func (b *batch) compressed(op opcode, payload []byte) error {
+	h := header{fin: true, opcode: op}
 	buf := getWriteBuffer()
 	defer putWriteBuffer(buf)
 	var shorter bool
-	if *buf, shorter = z.enc().AppendMessage(*buf, payload); !shorter {
+	if *buf, shorter = b.c.compression.enc().AppendMessage(*buf, payload); !shorter {
 		return b.frame(h, payload)
 	}
 	h.rsv = rsv1
@@ -586,11 +685,18 @@ func (b *batch) part(j *job) error {
 	return b.frame(h, *buf)
 }
 
-// frame adds a frame with the header h, but for its length and masking. This is
-// the one place where one is made for a user's data.
+// frame adds a frame with the header h, but for its length and masking.
 func (b *batch) frame(h header, payload []byte) error {
-	h.payloadLength = uint64(len(payload))
 	h.masked, h.maskingKey = b.c.maskingKey()
+	if len(payload) > smallMessage {
+		return b.longFrame(h, payload)
+	}
+	*b.buf = appendFrame(*b.buf, h, payload)
+	return nil
+}
+
+func (b *batch) longFrame(h header, payload []byte) error {
+	h.payloadLength = uint64(len(payload))
 	*b.buf = appendHeader(*b.buf, h)
 	if !h.masked {
 		return b.write(payload)
@@ -602,7 +708,7 @@ func (b *batch) frame(h header, payload []byte) error {
 		h.maskingKey = mask((*b.buf)[n:], h.maskingKey)
 		payload = payload[len(piece):]
 		if len(payload) == 0 {
-			return b.flushAbove(batchSize)
+			return nil
 		}
 		if err := b.flush(); err != nil {
 			return err
@@ -623,19 +729,12 @@ func (b *batch) write(p []byte) error {
 	}
 	*b.buf = append(*b.buf, p[:n]...)
 	if n == len(p) {
-		return b.flushAbove(batchSize)
+		return nil
 	}
 	if err := b.flush(); err != nil {
 		return err
 	}
 	return b.transmit(p[n:])
-}
-
-func (b *batch) flushAbove(size int) error {
-	if len(*b.buf) < size {
-		return nil
-	}
-	return b.flush()
 }
 
 // flush hands to the kernel what is in the buffer.
@@ -720,7 +819,7 @@ func (c *Conn) Flush(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return c.send(ctx, job{batch: []Message{}, streamed: true})
+	return c.send(ctx, &job{batch: []Message{}, streamed: true})
 }
 
 // A MessageWriter writes one message in fragments (RFC 6455, section 5.4). It
@@ -732,6 +831,7 @@ type MessageWriter struct {
 	buf   *[]byte // what that frame will carry
 	begun bool    // a frame has left
 	err   error   // why no more can be written
+	queue queue   // of other messages, for the end of this one; Conn.mu guards it
 
 	compress compressChoice
 }
@@ -755,9 +855,9 @@ func (c *Conn) NextWriter(ctx context.Context, typ MessageType) (*MessageWriter,
 		c.mu.Unlock()
 	default:
 		turn := &waiter{opens: w, wake: make(chan struct{}, 1)}
-		c.streamQueue.push(turn)
+		c.stream.queue.push(turn)
 		c.mu.Unlock()
-		if err := c.await(ctx, turn); err != nil {
+		if _, err := c.await(ctx, turn); err != nil {
 			return nil, err
 		}
 	}
@@ -811,7 +911,7 @@ func (w *MessageWriter) checkContext() {
 
 // send sends the next frame.
 func (w *MessageWriter) send(payload []byte, fin bool) {
-	err := w.c.send(w.ctx, job{opcode: w.next, fin: fin, streamed: true, compress: w.compress, payload: payload})
+	err := w.c.send(w.ctx, &job{opcode: w.next, fin: fin, streamed: true, compress: w.compress, payload: payload})
 	if err != nil {
 		w.abort(err)
 		return
@@ -864,11 +964,13 @@ func (w *MessageWriter) release(err error) {
 // up to, and with, the next that streams.
 func (c *Conn) endStream() {
 	c.mu.Lock()
+	waiting := c.stream.queue
 	c.stream = nil
-	for c.stream == nil && c.streamQueue.head != nil {
-		w := c.streamQueue.pop()
+	for c.stream == nil && waiting.head != nil {
+		w := waiting.pop()
 		if w.opens != nil {
 			c.stream = w.opens
+			c.stream.queue = waiting
 			w.finish(finished, nil)
 		} else {
 			c.queue.push(w)

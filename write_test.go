@@ -1051,7 +1051,7 @@ func TestWriteFollowerLeavesWhileCopied(t *testing.T) {
 	inWriteBubble(t, 100, func(t *testing.T, c *Conn, peer *writePeer) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		w := &waiter{state: taken, wake: make(chan struct{}, 1)}
-		follower := goCall(func() error { return c.await(ctx, w) })
+		follower := goCall(func() error { _, err := c.await(ctx, w); return err })
 		cancel(errWithdraw)
 		synctest.Wait()
 		follower.wantBlocked(t)
@@ -1071,7 +1071,10 @@ func TestWriteRefusedWithSocket(t *testing.T) {
 		c.mu.Unlock()
 		closing := goCall(func() error { return c.Close(StatusNormalClosure, "") })
 		synctest.Wait()
-		if err := c.lead(t.Context(), &job{opcode: opText, fin: true}); err != errCloseSent {
+		w := &waiter{job: job{opcode: opText, fin: true}, state: holding, wake: make(chan struct{}, 1)}
+		w.wake <- struct{}{}
+		b := batch{c: c, ctx: t.Context()}
+		if _, err := b.wait(w); err != errCloseSent {
 			t.Errorf("got %v, want %v", err, errCloseSent)
 		}
 		peer.want(t, opClose, true, []byte("\x03\xe8"))
