@@ -96,8 +96,6 @@ type Conn struct {
 	connConfig
 	nc   net.Conn
 	sock socket
-	born time.Time
-
 	readHalf
 	writeHalf
 
@@ -119,7 +117,7 @@ type Conn struct {
 // newConn returns a Conn over nc, on which the opening handshake has succeeded.
 // unread is what was received behind it.
 func newConn(nc net.Conn, unread []byte, cfg connConfig) *Conn {
-	c := &Conn{connConfig: cfg, born: time.Now()}
+	c := &Conn{connConfig: cfg}
 	if nc.SetReadDeadline(time.Time{}) != nil || nc.SetWriteDeadline(time.Time{}) != nil {
 		nc = newPump(nc)
 	}
@@ -128,6 +126,7 @@ func newConn(nc net.Conn, unread []byte, cfg connConfig) *Conn {
 		c.sock = &plainSocket{nc: nc}
 	}
 	c.input.keep(unread)
+	c.lastRead.Store(int64(now()))
 	if c.batching {
 		c.hold = new(hold)
 	}
@@ -139,9 +138,12 @@ func newConn(nc net.Conn, unread []byte, cfg connConfig) *Conn {
 	return c
 }
 
-// now returns the time since the connection was made. It costs half of
-// time.Now.
-func (c *Conn) now() time.Duration { return time.Since(c.born) }
+// now returns the time since epoch, and never 0. It costs half of time.Now, and
+// takes a third of the memory.
+func now() time.Duration { return time.Since(epoch) }
+
+// epoch lies before whatever time it is, in a bubble of package synctest too.
+var epoch = time.Now().Add(-100 * 365 * 24 * time.Hour)
 
 // Subprotocol returns the subprotocol that was negotiated, or "" (RFC 6455,
 // section 1.9).
@@ -156,9 +158,7 @@ func (c *Conn) RemoteAddr() net.Addr { return c.nc.RemoteAddr() }
 
 // LastRead returns when the last byte was received.
 func (c *Conn) LastRead() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.born.Add(c.lastRead)
+	return time.Now().Add(time.Duration(c.lastRead.Load()) - now())
 }
 
 // Done returns a channel that is closed when the connection has ended.
@@ -318,6 +318,9 @@ func (c *Conn) setEnd(end *CloseError) {
 			stopTimer(t)
 		}
 	}
+	if !c.busy {
+		c.writeGuards.drop()
+	}
 	if end.Code == StatusAbnormalClosure && c.holds() {
 		putWriteBuffer(c.takeHeld()) // it goes nowhere
 	}
@@ -400,13 +403,13 @@ func (c *Conn) receiveClose(payload []byte) error {
 // owed is sent, then the socket closed. c.mu is not held.
 func (c *Conn) leave() {
 	c.mu.Lock()
-	waiting, broken := c.waiting, c.broken
+	broken := c.broken
 	c.mu.Unlock()
 	if broken {
 		c.closeSocketNow() // nothing can be sent any more
 		return
 	}
-	if waiting {
+	if c.waiting.Load() {
 		c.nc.SetReadDeadline(aLongTimeAgo) // the reader has to hear of it
 	}
 	c.settle()
@@ -509,7 +512,7 @@ func (c *Conn) Ping(ctx context.Context) (rtt time.Duration, err error) {
 		return 0, context.Cause(ctx)
 	}
 	p := &pingWaiter{pong: make(chan time.Duration, 1)}
-	sent := c.now()
+	sent := now()
 	c.mu.Lock()
 	if end := c.end.Load(); end != nil {
 		c.mu.Unlock()
@@ -568,18 +571,19 @@ func (c *Conn) receivePong(payload []byte) {
 	answered := *at
 	*at = nil
 	for ; answered != nil; answered = answered.earlier {
-		answered.pong <- c.now()
+		answered.pong <- now()
 	}
 }
 
-// A liveness is what the keepalive knows. c.mu guards it.
+// A liveness is what the keepalive knows. Conn.mu guards it, but for what is
+// atomic: a read that gets what it waits for takes no lock.
 type liveness struct {
 	ticker   *time.Timer
-	lastRead time.Duration // when the last byte was received, by Conn.now
-	pingID   uint64        // of the latest Ping, the keepalive's or a user's
+	lastRead atomic.Int64 // when the last byte was received, by now
+	pingID   uint64       // of the latest Ping, the keepalive's or a user's
 
-	pinged    bool          // there is a Ping of the keepalive, and no byte was received since
-	waiting   bool          // a read waits on the socket
+	pinged    atomic.Bool   // there is a Ping of the keepalive, and no byte was received since
+	waiting   atomic.Bool   // a read waits on the socket
 	pingLeft  time.Duration // when the Ping left; 0: it has not
 	waitSince time.Duration // since when, or since the ping left; only if pinged
 	waited    time.Duration // for how long earlier ones have waited since the ping left
@@ -594,13 +598,15 @@ func (c *Conn) tick() {
 		c.mu.Unlock()
 		return
 	}
-	now := c.now()
+	now := now()
 	var next time.Duration
-	switch silent := now - c.lastRead; {
+	switch silent := now - time.Duration(c.lastRead.Load()); {
 	case silent < c.pingInterval:
+		c.pinged.Store(false)
 		next = c.pingInterval - silent
-	case !c.pinged || c.pingTimeout < 0:
-		c.pinged, c.pingLeft, c.waited = true, 0, 0
+	case !c.pinged.Load() || c.pingTimeout < 0:
+		c.pingLeft, c.waited = 0, 0
+		c.pinged.Store(true)
 		c.pingID++
 		if c.closing&closeSent == 0 {
 			c.owed.addPing(c.pingID)
@@ -620,10 +626,13 @@ func (c *Conn) tick() {
 		next = min(c.pingInterval, max(c.pingTimeout-listened, c.pingTimeout/8))
 	}
 	resetTimer(c.ticker, max(next, time.Millisecond))
+	if !c.busy {
+		c.writeGuards.drop()
+	}
 	c.mu.Unlock()
 	c.settle()
 	if c.readMu.tryLock() {
-		c.dropGuard()
+		c.readGuards.drop()
 		c.unlockRead()
 	}
 }
@@ -631,7 +640,7 @@ func (c *Conn) tick() {
 // listened returns for how long reads have waited since the Ping left. c.mu is
 // held.
 func (c *Conn) listened(now time.Duration) time.Duration {
-	if c.waiting && c.pingLeft != 0 {
+	if c.waiting.Load() && c.pingLeft != 0 {
 		return c.waited + now - max(c.waitSince, c.pingLeft)
 	}
 	return c.waited
@@ -640,30 +649,33 @@ func (c *Conn) listened(now time.Duration) time.Duration {
 // beginWait notes that a read is about to wait on the socket. It returns the
 // end of the connection, if it has ended.
 func (c *Conn) beginWait() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if end := c.end.Load(); end != nil {
-		return end
+	if c.pinged.Load() {
+		c.mu.Lock()
+		c.waitSince = now()
+		c.mu.Unlock()
 	}
-	c.waiting = true
-	if c.pinged {
-		c.waitSince = c.now()
+	c.waiting.Store(true)
+	if end := c.end.Load(); end != nil { // which leave sets before it looks whether somebody waits
+		c.waiting.Store(false)
+		return end
 	}
 	return nil
 }
 
 // endWait notes that the read waits no more, and whether bytes were received.
 func (c *Conn) endWait(received bool) {
-	now := c.now()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if received {
-		c.lastRead = now
-		c.pinged = false
-	} else if c.pinged {
-		c.waited = c.listened(now)
+	switch {
+	case received:
+		c.lastRead.Store(int64(now()))
+		if c.pinged.Load() {
+			c.pinged.Store(false)
+		}
+	case c.pinged.Load():
+		c.mu.Lock()
+		defer c.mu.Unlock() // until it waits no more, or tick would count it twice
+		c.waited = c.listened(now())
 	}
-	c.waiting = false
+	c.waiting.Store(false)
 }
 
 // A lock is a mutex that can be tried, and given up when a channel closes. The

@@ -167,7 +167,7 @@ func (n network) awaitReader(t testing.TB, c *Conn) {
 	n.await(t, "reading", func() bool {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		return c.waiting
+		return c.waiting.Load()
 	})
 }
 

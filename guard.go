@@ -2,6 +2,7 @@ package websocket
 
 import (
 	"context"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -10,9 +11,10 @@ import (
 // A guard ends a wait on the socket when a context ends. A nil guard never
 // does.
 type guard struct {
-	poke  func(time.Time) error // sets the deadline
-	done  <-chan struct{}       // the context's
-	stop  func() bool           // unregisters from the context
+	nc    net.Conn
+	poke  func(net.Conn, time.Time) error // sets the deadline
+	done  <-chan struct{}                 // the context's
+	stop  func() bool                     // unregisters from the context
 	state atomic.Int32
 
 	firing sync.Mutex // held while the deadline is being set
@@ -28,7 +30,7 @@ func (g *guard) fire() {
 	g.firing.Lock()
 	defer g.firing.Unlock()
 	if g.state.Swap(guardFired) == guardArmed {
-		g.poke(aLongTimeAgo)
+		g.poke(g.nc, aLongTimeAgo)
 	}
 }
 
@@ -50,57 +52,70 @@ func (g *guard) disarm() (fired bool) {
 	return true
 }
 
-// letGo disarms g, reports whether its context has ended, and makes the socket
-// readable again. c.readMu is held.
-func (c *Conn) letGo(g *guard) (fired bool) {
+// guards are those of one half of a connection, which the holder of that half
+// has.
+type guards struct {
+	kept *guard          // registered with the context of the last waits
+	seen <-chan struct{} // Done of the last context that was not kept
+}
+
+// guard returns a guard that is registered with ctx, whose Done channel is
+// given, or nil if that is nil. It will set the deadline of nc with poke.
+//
+// To register and unregister costs three allocations. So a context that comes a
+// second time is kept, as a loop will pass it a third time. A context is known
+// by its Done channel, which those that only add values share.
+func (s *guards) guard(ctx context.Context, done <-chan struct{}, nc net.Conn, poke func(net.Conn, time.Time) error) *guard {
+	switch {
+	case done == nil:
+		return nil
+	case s.keeps(done):
+		return s.kept
+	}
+	g := &guard{nc: nc, poke: poke, done: done}
+	g.stop = context.AfterFunc(ctx, g.fire)
+	if s.seen == done && endsQuietly(ctx) {
+		s.drop()
+		s.kept = g
+	}
+	s.seen = done
+	return g
+}
+
+func (s *guards) keeps(done <-chan struct{}) bool { return s.kept != nil && s.kept.done == done }
+
+// letGo disarms g, and reports whether its context has ended.
+func (s *guards) letGo(g *guard) (fired bool) {
 	if g == nil {
 		return false
 	}
-	if fired = g.disarm(); fired {
-		c.nc.SetReadDeadline(time.Time{})
-	}
-	if g != c.kept {
+	fired = g.disarm()
+	if g != s.kept {
 		g.stop()
 	} else if fired {
-		c.dropGuard()
+		s.drop()
 	}
 	return fired
 }
 
-// guardFor returns a guard that is registered with ctx, or nil if ctx never
-// ends.
-//
-// To register and unregister costs three allocations. So a context that comes a
-// second time is kept, as a loop will pass it a third time. A context is known
-// by its Done channel, which those that only add values share. c.readMu is
-// held.
-func (c *Conn) guardFor(ctx context.Context) *guard {
-	done := c.doneBefore(ctx)
-	if done == nil {
-		return nil
+// drop unregisters the guard that is kept.
+func (s *guards) drop() {
+	if s.kept != nil {
+		s.kept.stop()
+		s.kept = nil
 	}
-	if c.kept != nil && c.kept.done == done {
-		return c.kept
-	}
-	g := &guard{poke: c.nc.SetReadDeadline, done: done}
-	g.stop = context.AfterFunc(ctx, g.fire)
-	if c.seen == done && endsQuietly(ctx) {
-		c.dropGuard()
-		c.kept = g
-	}
-	c.seen = done
-	return g
+	s.seen = nil
 }
 
 // doneBefore returns the Done channel of a context that may end before the
 // connection does, and otherwise nil: what waits for the connection need not
 // wait for such a context as well.
-func (c *Conn) doneBefore(ctx context.Context) <-chan struct{} {
+func (c *Conn) doneBefore(ctx context.Context, s *guards) <-chan struct{} {
 	if ctx == (context.Context)(connContext{c}) {
 		return nil
 	}
 	done := ctx.Done()
-	if done == nil || c.kept != nil && c.kept.done == done {
+	if done == nil || s.keeps(done) {
 		return done
 	}
 	c.mu.Lock()
@@ -109,15 +124,6 @@ func (c *Conn) doneBefore(ctx context.Context) <-chan struct{} {
 		return nil
 	}
 	return done
-}
-
-// dropGuard unregisters the guard that is kept. c.readMu is held.
-func (c *Conn) dropGuard() {
-	if c.kept != nil {
-		c.kept.stop()
-		c.kept = nil
-	}
-	c.seen = nil
 }
 
 // endsQuietly reports whether context.AfterFunc starts no goroutine for ctx,

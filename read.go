@@ -6,10 +6,12 @@ import (
 	"io"
 	"iter"
 	"math"
+	"net"
 	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // ErrConcurrentRead is returned by a read that begins while another one is in
@@ -45,8 +47,7 @@ type readHalf struct {
 	reader     *MessageReader // gives it out
 	unfinished []byte         // left by a read whose context ended; inflated
 
-	kept *guard          // registered with the context of the last reads
-	seen <-chan struct{} // Done of the last context that was not kept
+	readGuards guards
 }
 
 // beginRead makes the caller the one reader and gives it the read half.
@@ -104,7 +105,7 @@ func (c *Conn) unlockRead() {
 	end := c.end.Load()
 	c.input.release()
 	if end != nil {
-		c.dropGuard()
+		c.readGuards.drop()
 		if !end.isLoss() {
 			c.input.drop()
 			c.compression.forgetRead()
@@ -152,14 +153,36 @@ func (c *Conn) appendMessage(ctx context.Context, dst []byte) ([]byte, error) {
 		return dst, err
 	}
 	if !whole {
-		return c.gatherMessage(ctx, dst)
+		return c.gatherFor(ctx, dst)
 	}
 	n := len(dst)
-	buf := slices.Grow(dst, len(src))[:n+len(src)]
+	var buf []byte
+	if cap(dst)-n >= len(src) {
+		buf = dst[:n+len(src)]
+	} else { // without zeroing what is overwritten
+		buf = append(dst, src...)
+		src = buf[n:]
+	}
 	if err := c.receivedWhole(buf[n:], src); err != nil {
 		return dst, err
 	}
 	return buf, nil
+}
+
+// gatherFor appends a message to dst that has not come whole. If dst might have to
+// grow more than once for it, it is gathered elsewhere first.
+func (c *Conn) gatherFor(ctx context.Context, dst []byte) ([]byte, error) {
+	n, room := c.frame.payloadLength, uint64(cap(dst)-len(dst))
+	if n <= room && room > 0 || n <= maxGrowth && c.frame.fin && !c.in.compressed {
+		return c.gatherMessage(ctx, dst)
+	}
+	buf := getMessageBuffer()
+	defer putMessageBuffer(buf)
+	var err error
+	if *buf, err = c.gatherMessage(ctx, (*buf)[:0]); err != nil {
+		return dst, err
+	}
+	return append(dst, *buf...), nil
 }
 
 // Messages returns an iterator over the messages that come. The Data of one is
@@ -517,14 +540,17 @@ func (c *Conn) nextChunk(ctx context.Context, n uint64) ([]byte, error) {
 	return c.input.take(int(min(n, uint64(len(c.input.unread))))), nil
 }
 
+// A buffer for a message grows by this, or by as much as has come of the message.
+const maxGrowth = 64 << 10
+
 // grow makes room in buf for some of the n bytes that are to come: never for
-// more than 64 KiB or, if that is more, than have come since start. What the
+// more than maxGrowth or, if that is more, than have come since start. What the
 // peer has announced costs us nothing until it sends it.
 func grow(buf []byte, start int, n uint64) []byte {
 	if room := cap(buf) - len(buf); room >= directLength || uint64(room) >= n {
 		return buf
 	}
-	return slices.Grow(buf, int(min(n, uint64(max(64<<10, len(buf)-start)))))
+	return slices.Grow(buf, int(min(n, uint64(max(maxGrowth, len(buf)-start)))))
 }
 
 // received admits src as the next payload of the frame under way, and unmasks
@@ -865,11 +891,9 @@ func (c *Conn) readInto(ctx context.Context, p []byte) (int, error) {
 
 // arm prepares for waiting on the socket under ctx.
 func (c *Conn) arm(ctx context.Context) (*guard, error) {
-	g := c.guardFor(ctx)
+	g := c.readGuards.guard(ctx, c.doneBefore(ctx, &c.readGuards), c.nc, net.Conn.SetReadDeadline)
 	if !g.arm() {
-		if g == c.kept {
-			c.dropGuard()
-		}
+		c.readGuards.drop()
 		return nil, context.Cause(ctx)
 	}
 	if c.hold != nil {
@@ -898,6 +922,15 @@ func (c *Conn) disarm(ctx context.Context, g *guard, err error) error {
 		return context.Cause(ctx)
 	}
 	return c.lose(err)
+}
+
+// letGo lets go of g, reports whether its context has ended, and makes the
+// socket readable again.
+func (c *Conn) letGo(g *guard) (fired bool) {
+	if fired = c.readGuards.letGo(g); fired {
+		c.nc.SetReadDeadline(time.Time{})
+	}
+	return fired
 }
 
 // An input holds the bytes that were received and not yet parsed. They rest in

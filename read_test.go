@@ -767,7 +767,7 @@ func TestContextDoesNotHoldConn(t *testing.T) {
 func keeps(c *Conn) bool {
 	c.readMu.lock(nil)
 	defer c.readMu.unlock()
-	return c.kept != nil
+	return c.readGuards.kept != nil
 }
 
 // "A kept registration is dropped [...] at the ping tick", and

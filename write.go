@@ -55,15 +55,17 @@ type writeHalf struct {
 	sending       bool // and sends what was made before: others may make frames
 	broken        bool // a write has failed, and the socket is never let go
 	closeInFlight bool // the Close was taken from owed, and has not left
+	afterBreak    *time.Timer
 
-	queue queue // for the socket
-
+	queue  queue          // for the socket
 	stream *MessageWriter // for whose end other messages queue
 
 	owed owed
 	hold *hold // nil without Batching
 
-	afterBreak *time.Timer
+	// These belong to the holder of the socket.
+	writeGuards   guards
+	writeDeadline time.Duration // what is set, by now; 0: nothing
 }
 
 // A job is what one call wants to have written.
@@ -471,6 +473,7 @@ func canWithdraw(nc net.Conn) bool {
 // again. If the network has failed, rather than our patience, the reader may
 // look for a Close yet, whose code says more than an error does.
 func (c *Conn) breakOff(err error, now bool) {
+	c.writeGuards.drop()
 	c.mu.Lock()
 	c.broken = true
 	ended := c.end.Load() != nil
@@ -504,7 +507,7 @@ func (c *Conn) owedLeft(kinds owedKinds) {
 	}
 	c.mu.Lock()
 	if kinds&owesPing != 0 {
-		c.pingLeft = c.now()
+		c.pingLeft = now()
 	}
 	if kinds&owesClose != 0 {
 		c.closeInFlight = false
@@ -566,6 +569,9 @@ func (c *Conn) release() {
 				return
 			}
 			if c.owed.kinds == 0 {
+				if c.end.Load() != nil {
+					c.writeGuards.drop()
+				}
 				c.busy = false
 				c.mu.Unlock()
 				return
@@ -574,6 +580,7 @@ func (c *Conn) release() {
 		buf := c.takeHeld()
 		owed := c.takeOwed(buf)
 		c.sending = true
+		c.keepQueued() // there is room again
 		c.mu.Unlock()
 		n, err := c.sock.write(*buf)
 		if err == nil && n < len(*buf) {
@@ -762,12 +769,9 @@ func (b *batch) transmit(p []byte) error {
 // much it took, and errWithdrawn or errCutShort if that is not all because ctx
 // has ended.
 func (c *Conn) writeWaiting(ctx context.Context, p []byte) (n int, err error) {
-	var g *guard
-	if ctx.Done() != nil {
-		g = &guard{poke: c.nc.SetWriteDeadline}
-		g.arm()
-		stop := context.AfterFunc(ctx, g.fire)
-		defer stop()
+	g := c.writeGuards.guard(ctx, c.doneBefore(ctx, &c.writeGuards), c.nc, net.Conn.SetWriteDeadline)
+	if !g.arm() {
+		err = errWithdrawn
 	}
 	for n < len(p) && err == nil {
 		piece := p[n:]
@@ -781,9 +785,12 @@ func (c *Conn) writeWaiting(ctx context.Context, p []byte) (n int, err error) {
 			err = nil // there was progress
 		}
 	}
-	fired := g.disarm() || ctx.Err() != nil
-	c.nc.SetWriteDeadline(time.Time{})
+	fired := c.writeGuards.letGo(g) || ctx.Err() != nil
 	late := errors.Is(err, os.ErrDeadlineExceeded)
+	if fired || late || !c.leavesDeadline() {
+		c.nc.SetWriteDeadline(time.Time{})
+		c.writeDeadline = 0
+	}
 	switch {
 	case n == len(p):
 		return n, nil
@@ -799,9 +806,7 @@ func (c *Conn) writeWaiting(ctx context.Context, p []byte) (n int, err error) {
 
 // writePiece writes p within WriteTimeout, unless g fires.
 func (c *Conn) writePiece(g *guard, p []byte) (int, error) {
-	if c.writeTimeout > 0 {
-		c.nc.SetWriteDeadline(time.Now().Add(c.writeTimeout))
-	}
+	c.extendWriteDeadline()
 	if g.fired() {
 		return 0, errWithdrawn // its deadline may have been overwritten
 	}
@@ -810,6 +815,31 @@ func (c *Conn) writePiece(g *guard, p []byte) (int, error) {
 		err = io.ErrShortWrite
 	}
 	return n, err
+}
+
+// extendWriteDeadline gives a write WriteTimeout. A deadline that is left set is
+// good for the writes of an eighth of that time.
+func (c *Conn) extendWriteDeadline() {
+	if c.writeTimeout <= 0 {
+		return
+	}
+	now, timeout := now(), c.writeTimeout
+	if c.leavesDeadline() {
+		if c.writeDeadline-now >= timeout {
+			return
+		}
+		timeout += timeout / 8
+	}
+	c.writeDeadline = now + timeout
+	c.nc.SetWriteDeadline(time.Now().Add(timeout))
+}
+
+// leavesDeadline reports whether a write deadline that passes does nothing but to
+// end a write. On a socket of the kernel it would fail the next attempt too, and a
+// pump ends the connection.
+func (c *Conn) leavesDeadline() bool {
+	_, pumped := c.nc.(*pump)
+	return c.sock.direct() && !pumped
 }
 
 // Flush returns when the kernel has what was written by calls that have begun,
