@@ -95,12 +95,13 @@ func connDefaults(readLimit int64, pingInterval, pingTimeout, closeTimeout, writ
 type Conn struct {
 	connConfig
 	nc   net.Conn
-	sock socket
+	sock socket // over nc
+	raw  rawSocket
 	readHalf
 	writeHalf
 
-	// mu is the leaf of the locks: nothing is locked, and no I/O done, while it
-	// is held. It guards what follows, and writeHalf.
+	// mu is the last of the locks: no other of Conn's is taken, and no I/O done,
+	// while it is held. It guards what follows, and writeHalf.
 	mu       sync.Mutex
 	end      atomic.Pointer[CloseError] // set once, under mu
 	life     *life                      // made when it is asked for
@@ -122,7 +123,7 @@ func newConn(nc net.Conn, unread []byte, cfg connConfig) *Conn {
 		nc = newPump(nc)
 	}
 	c.nc = nc
-	if c.sock = newRawSocket(nc); c.sock == nil {
+	if c.sock = &c.raw; !c.raw.open(nc) {
 		c.sock = &plainSocket{nc: nc}
 	}
 	c.input.keep(unread)

@@ -54,13 +54,15 @@ type Upgrader struct {
 	WriteTimeout time.Duration
 
 	// Batching has messages leave together that are written while others
-	// lie received and wait to be read, as answers to many small messages do. Conn.Write and the like
-	// may return when a message of up to 16 KiB is in the connection's buffer, of about 64 KiB,
-	// and wait for room only if it is full. It is sent as soon as a read finds
-	// no whole message received, 64 KiB have come together, a larger message
-	// is written, Conn.Flush or Conn.Close is called, or a
-	// millisecond has passed. If that fails, so does the connection, as the
-	// calls that follow say. Default: off.
+	// lie received and wait to be read, as answers to many small messages do. Conn.Write
+	// and the like may return when a message of up to 16 KiB is in the connection's
+	// buffer, of about 64 KiB. They wait for room in it only if it is full, or behind a
+	// larger message, a Flush or a Ping that waits for the kernel itself.
+	//
+	// What is in the buffer is sent when a read finds no whole message received, at
+	// 64 KiB, before a larger message, by Conn.Flush and Conn.Close, and after
+	// a millisecond. If that fails, so does the connection, as the calls that follow
+	// say. Default: off.
 	Batching bool
 
 	// HandshakeTimeout limits the writing of the response. For

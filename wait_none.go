@@ -4,5 +4,7 @@ package websocket
 
 import "net"
 
-// newRawSocket returns nil: a socket can't be waited for without a buffer here.
-func newRawSocket(net.Conn) socket { return nil }
+// A rawSocket is none: a socket can't be waited for without a buffer here.
+type rawSocket struct{ socket }
+
+func (*rawSocket) open(net.Conn) bool { return false }

@@ -19,8 +19,7 @@ import (
 type rawSocket struct {
 	rc syscall.RawConn
 
-	// What the calls of rc call back. They are made once: each would be an
-	// allocation.
+	// What the calls of rc call back. Each is made once: it is an allocation.
 	readable, writable func(fd uintptr) bool
 
 	// What those work on.
@@ -32,26 +31,20 @@ type rawSocket struct {
 	writeErr error
 }
 
-// newRawSocket returns nil if nc is not a socket of the kernel. It goes by nc's
-// type: a type that wraps one, and promotes its SyscallConn, has more to do in
-// Read and Write.
-func newRawSocket(nc net.Conn) socket {
-	var rc syscall.RawConn
+// open has s read and write nc. It reports false if nc is not a socket of the
+// kernel. It goes by nc's type: a type that wraps one, and promotes its
+// SyscallConn, has more to do in Read and Write.
+func (s *rawSocket) open(nc net.Conn) bool {
 	var err error
 	switch nc := nc.(type) {
 	case *net.TCPConn:
-		rc, err = nc.SyscallConn()
+		s.rc, err = nc.SyscallConn()
 	case *net.UnixConn:
-		rc, err = nc.SyscallConn()
+		s.rc, err = nc.SyscallConn()
 	default:
-		return nil
+		return false
 	}
-	if err != nil {
-		return nil
-	}
-	s := &rawSocket{rc: rc}
-	s.readable, s.writable = s.readOnce(), s.writeSome()
-	return s
+	return err == nil
 }
 
 func (s *rawSocket) direct() bool { return false }
@@ -59,12 +52,19 @@ func (s *rawSocket) direct() bool { return false }
 func (s *rawSocket) fill(in *input, _ int) error {
 	in.park()
 	s.input = in
-	_, err := s.took(s.rc.Read(s.readable))
+	_, err := s.wait()
 	return err
 }
 
 func (s *rawSocket) read(p []byte) (int, error) {
 	s.p = p
+	return s.wait()
+}
+
+func (s *rawSocket) wait() (int, error) {
+	if s.readable == nil {
+		s.readable = s.readOnce()
+	}
 	return s.took(s.rc.Read(s.readable))
 }
 
@@ -111,6 +111,9 @@ func (s *rawSocket) readOnce() func(uintptr) bool {
 }
 
 func (s *rawSocket) write(p []byte) (int, error) {
+	if s.writable == nil {
+		s.writable = s.writeSome()
+	}
 	s.out = p
 	err := s.rc.Write(s.writable)
 	n, writeErr := len(p)-len(s.out), s.writeErr

@@ -39,6 +39,10 @@ const (
 	// WriteTimeout measures progress there too.
 	timedPiece = 64 << 10
 
+	// Who lets go of the socket sends what is held and owed so many times, and
+	// leaves it to a goroutine then.
+	maxRounds = 4
+
 	// After a failed write, the peer's Close may still be found. It has this
 	// long.
 	closeAfterBreak = time.Second
@@ -201,7 +205,8 @@ func (w *waiter) finish(state waiterState, err error) {
 // still open: it was waiting for others, or for room in the kernel's buffer. A
 // context that ends in the middle of the frame fails the connection. Only if
 // the message was already part of the write of another goroutine, it may still
-// be sent.
+// be sent. With Batching, nil may mean that the connection has it, see
+// [Upgrader.Batching].
 func (c *Conn) Write(ctx context.Context, typ MessageType, p []byte) error {
 	if err := checkWrite(ctx, typ); err != nil {
 		return err
@@ -476,6 +481,9 @@ func (c *Conn) breakOff(err error, now bool) {
 	c.writeGuards.drop()
 	c.mu.Lock()
 	c.broken = true
+	if c.holds() {
+		putWriteBuffer(c.takeHeld())
+	}
 	ended := c.end.Load() != nil
 	if !ended && !now {
 		c.afterBreak = afterFunc(closeAfterBreak, func() { c.lose(err) })
@@ -557,8 +565,10 @@ func (c *Conn) settle() {
 // release lets go of the socket: to the next in the queue, or after sending
 // what is held and owed. It does not wait: what the kernel does not take at once is
 // left to a goroutine, which lets go then.
+//
+// Nor does it send for long what others go on to hold.
 func (c *Conn) release() {
-	for {
+	for round := 1; ; round++ {
 		c.mu.Lock()
 		c.sending = false
 		c.keepQueued()
@@ -576,6 +586,11 @@ func (c *Conn) release() {
 				c.mu.Unlock()
 				return
 			}
+		}
+		if round > maxRounds {
+			c.mu.Unlock()
+			go c.release()
+			return
 		}
 		buf := c.takeHeld()
 		owed := c.takeOwed(buf)
@@ -950,7 +965,8 @@ func (w *MessageWriter) send(payload []byte, fin bool) {
 	*w.buf = (*w.buf)[:0]
 }
 
-// Close ends the message, and waits until the kernel has all of it.
+// Close ends the message, and waits until the kernel has all of it. With Batching,
+// its last fragment may be held, as [Conn.Write] says.
 func (w *MessageWriter) Close() error {
 	if w.checkContext(); w.err != nil {
 		return w.err

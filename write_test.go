@@ -1122,9 +1122,11 @@ func TestWriteLeaderWithdrawn(t *testing.T) {
 // The connection ends while a batch is on its way: everybody in it returns.
 func TestWriteFollowersOfTheEnd(t *testing.T) {
 	for name, end := range map[string]func(t *testing.T, c *Conn, peer *writePeer, cancel context.CancelCauseFunc){
-		"CloseNow":     func(_ *testing.T, c *Conn, _ *writePeer, _ context.CancelCauseFunc) { c.CloseNow() },
-		"cancel":       func(_ *testing.T, _ *Conn, _ *writePeer, cancel context.CancelCauseFunc) { cancel(nil) },
-		"WriteTimeout": func(_ *testing.T, c *Conn, _ *writePeer, _ context.CancelCauseFunc) { time.Sleep(longestWriteTimeout(c)) },
+		"CloseNow": func(_ *testing.T, c *Conn, _ *writePeer, _ context.CancelCauseFunc) { c.CloseNow() },
+		"cancel":   func(_ *testing.T, _ *Conn, _ *writePeer, cancel context.CancelCauseFunc) { cancel(nil) },
+		"WriteTimeout": func(_ *testing.T, c *Conn, _ *writePeer, _ context.CancelCauseFunc) {
+			time.Sleep(longestWriteTimeout(c))
+		},
 		"CloseTimeout": func(_ *testing.T, c *Conn, _ *writePeer, _ context.CancelCauseFunc) {
 			c.Close(StatusNormalClosure, "")
 		},
