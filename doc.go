@@ -47,6 +47,10 @@
 // is written in pieces. Write returns when the kernel has the message. What
 // goroutines write at the same time shares system calls.
 //
+// With [Upgrader.Batching] or [Dialer.Batching], so do the answers to messages that
+// were received together: they are held, for a millisecond at the most, while
+// there are more to be read. [Conn.Flush] sends them at once.
+//
 // # Closing
 //
 // [Conn.Close] does the closing handshake (RFC 6455, section 7.1.2), in CloseTimeout at
