@@ -6,8 +6,8 @@ cd "$(dirname "$0")/.."
 profile=$(mktemp)
 trap 'rm -f "$profile"' EXIT
 
-echo "go test -coverprofile $profile"
-output=$(go test -count=1 -coverprofile "$profile") || {
+echo "go test -short -coverprofile $profile"
+output=$(go test -count=1 -short -coverprofile "$profile") || {
 	echo "$output"
 	exit 1
 }

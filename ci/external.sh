@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# external.sh runs the tests that need programs of others, such as a browser.
+# external.sh runs the tests that need programs of others, such as a browser, with
+# fewer messages than they exchange without -short.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -11,6 +12,6 @@ while read -r dir; do
 	(
 		cd "$dir"
 		set -x
-		go test -count=1 -v -tags external . </dev/null
+		go test -count=1 -short -v -tags external . </dev/null
 	)
 done <<<"$dirs"

@@ -38,10 +38,14 @@ type setting struct {
 // settings are those where both ends want the same, and some where they don't.
 func settings() []setting {
 	var all []setting
+	long := 10_000
+	if testing.Short() {
+		long = 2000
+	}
 	for _, noTakeover := range []bool{false, true} {
 		for _, bits := range []int{9, 12, 15} {
 			name := fmt.Sprintf("takeover=%t/bits=%d", !noTakeover, bits)
-			all = append(all, parameters{bits, bits, noTakeover, noTakeover}.wantedByBoth(name, 10_000))
+			all = append(all, parameters{bits, bits, noTakeover, noTakeover}.wantedByBoth(name, long))
 		}
 	}
 	everyMessage := parameters{12, 12, false, false}.wantedByBoth("every message at level 2", 1000)
