@@ -3,6 +3,7 @@ package websocket
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -186,11 +187,12 @@ func appendHeader(b []byte, h header) []byte {
 func appendFrame(b []byte, h header, payload []byte) []byte {
 	h.payloadLength = uint64(len(payload))
 	b = appendHeader(b, h)
-	n := len(b)
-	b = append(b, payload...)
-	if h.masked {
-		mask(b[n:], h.maskingKey)
+	if !h.masked {
+		return append(b, payload...)
 	}
+	n := len(b)
+	b = slices.Grow(b, len(payload))[:n+len(payload)]
+	maskTo(b[n:], payload, h.maskingKey)
 	return b
 }
 

@@ -68,38 +68,43 @@ func FuzzHeader(f *testing.F) {
 	})
 }
 
-// Masking, in whatever pieces, does what the byte loop does.
+// Masking, in whatever pieces and by whatever implementation, does what the byte
+// loop does.
 func FuzzMask(f *testing.F) {
 	f.Add([]byte("Hello"), []byte(nil), testKey[:], uint8(0))
 	f.Add(randomBytes(300), []byte{63, 0, 7, 2}, []byte{1, 2, 3, 4}, uint8(3))
+	f.Add(randomBytes(1000), []byte{128, 0, 64, 255}, []byte{1, 2, 3, 4}, uint8(31))
 	f.Fuzz(func(t *testing.T, payload, cuts, key []byte, align uint8) {
 		var k [4]byte
 		copy(k[:], key)
 		want := maskBytes(payload, k, 0)
+		pieces := cut(payload, cuts)
+		for _, m := range maskings {
+			m.use(t)
+			array := make([]byte, int(align)+len(payload))
+			got := array[align:]
+			copy(got, payload)
+			next := maskingKeyAt(k, 0)
+			for _, piece := range cut(got, cuts) {
+				next = mask(piece, next)
+			}
+			if !bytes.Equal(got, want) || next != maskingKeyAt(k, len(payload)) {
+				t.Fatalf("%s: got % x, next key %#x, want % x", m.name, got, next, want)
+			}
 
-		array := make([]byte, int(align)+len(payload))
-		got := array[align:]
-		copy(got, payload)
-		next := maskingKeyAt(k, 0)
-		for _, piece := range cut(got, cuts) {
-			next = mask(piece, next)
-		}
-		if !bytes.Equal(got, want) || next != maskingKeyAt(k, len(payload)) {
-			t.Fatalf("got % x, next key %#x, want % x", got, next, want)
-		}
-
-		clear(got)
-		next = maskingKeyAt(k, 0)
-		for i, from := 0, cut(payload, cuts); i < len(from); i++ {
-			maskTo(got[:len(from[i])], from[i], next)
-			next = rotate(next, len(from[i]))
-			got = got[len(from[i]):]
-		}
-		if got = array[align:]; !bytes.Equal(got, want) {
-			t.Fatalf("to elsewhere: got % x, want % x", got, want)
-		}
-		if bytes.Count(array[:align], []byte{0}) != int(align) {
-			t.Fatalf("touched the bytes before: % x", array[:align])
+			clear(got)
+			next = maskingKeyAt(k, 0)
+			for _, piece := range pieces {
+				maskTo(got[:len(piece)], piece, next)
+				next = rotate(next, len(piece))
+				got = got[len(piece):]
+			}
+			if got = array[align:]; !bytes.Equal(got, want) {
+				t.Fatalf("%s to elsewhere: got % x, want % x", m.name, got, want)
+			}
+			if bytes.Count(array[:align], []byte{0}) != int(align) {
+				t.Fatalf("%s: touched the bytes before: % x", m.name, array[:align])
+			}
 		}
 	})
 }

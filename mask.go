@@ -20,41 +20,58 @@ func mask(b []byte, key uint32) uint32 {
 }
 
 // rotate returns key for the byte that follows n bytes.
-func rotate(key uint32, n int) uint32 { return bits.RotateLeft32(key, -8*(n&3)) }
+func rotate(key uint32, n int) uint32 { return bits.RotateLeft32(key, -8*n) }
 
 // maskTo writes src, masked, to dst, in one pass. dst is as long as src, and is
 // src itself or overlaps it nowhere.
+//
+// Where words do not come out even, the last of them end where src ends, and
+// overlap those before: no loop of bytes is left. As dst may be src, they are
+// read before anything is written.
 func maskTo(dst, src []byte, key uint32) {
-	n := len(src)
+	le, n := binary.LittleEndian, len(src)
 	dst = dst[:n]
-	if n < 8 {
-		for i := range src {
-			dst[i] = src[i] ^ byte(key)
-			key = bits.RotateLeft32(key, -8)
+	if n >= 8 {
+		k := uint64(key) * (1<<32 + 1)
+		kLast := bits.RotateLeft64(k, -8*n) // for words that end where src does
+		switch {
+		case n <= 16:
+			last := le.Uint64(src[n-8:])
+			le.PutUint64(dst, le.Uint64(src)^k)
+			le.PutUint64(dst[n-8:], last^kLast)
+		case n <= 32:
+			last0, last1 := le.Uint64(src[n-16:]), le.Uint64(src[n-8:])
+			le.PutUint64(dst, le.Uint64(src)^k)
+			le.PutUint64(dst[8:], le.Uint64(src[8:])^k)
+			le.PutUint64(dst[n-16:], last0^kLast)
+			le.PutUint64(dst[n-8:], last1^kLast)
+		case n <= 64:
+			last0, last1 := le.Uint64(src[n-32:]), le.Uint64(src[n-24:])
+			last2, last3 := le.Uint64(src[n-16:]), le.Uint64(src[n-8:])
+			le.PutUint64(dst, le.Uint64(src)^k)
+			le.PutUint64(dst[8:], le.Uint64(src[8:])^k)
+			le.PutUint64(dst[16:], le.Uint64(src[16:])^k)
+			le.PutUint64(dst[24:], le.Uint64(src[24:])^k)
+			le.PutUint64(dst[n-32:], last0^kLast)
+			le.PutUint64(dst[n-24:], last1^kLast)
+			le.PutUint64(dst[n-16:], last2^kLast)
+			le.PutUint64(dst[n-8:], last3^kLast)
+		default:
+			maskLong(dst, src, key)
 		}
 		return
 	}
-	k := uint64(key)<<32 | uint64(key)
-
-	// The last eight bytes are taken first and put back last, overlapping the
-	// words before them: what is left over by the words then needs no loop of
-	// bytes.
-	tail := binary.LittleEndian.Uint64(src[n-8:]) ^ bits.RotateLeft64(k, -8*(n&3))
-	d, s := dst, src
-	for len(s) >= 64 && len(d) >= 64 {
-		binary.LittleEndian.PutUint64(d, binary.LittleEndian.Uint64(s)^k)
-		binary.LittleEndian.PutUint64(d[8:], binary.LittleEndian.Uint64(s[8:])^k)
-		binary.LittleEndian.PutUint64(d[16:], binary.LittleEndian.Uint64(s[16:])^k)
-		binary.LittleEndian.PutUint64(d[24:], binary.LittleEndian.Uint64(s[24:])^k)
-		binary.LittleEndian.PutUint64(d[32:], binary.LittleEndian.Uint64(s[32:])^k)
-		binary.LittleEndian.PutUint64(d[40:], binary.LittleEndian.Uint64(s[40:])^k)
-		binary.LittleEndian.PutUint64(d[48:], binary.LittleEndian.Uint64(s[48:])^k)
-		binary.LittleEndian.PutUint64(d[56:], binary.LittleEndian.Uint64(s[56:])^k)
-		d, s = d[64:], s[64:]
+	if n >= 4 {
+		last := le.Uint32(src[n-4:])
+		le.PutUint32(dst, le.Uint32(src)^key)
+		le.PutUint32(dst[n-4:], last^rotate(key, n))
+		return
 	}
-	for len(s) >= 8 && len(d) >= 8 {
-		binary.LittleEndian.PutUint64(d, binary.LittleEndian.Uint64(s)^k)
-		d, s = d[8:], s[8:]
+	if n >= 2 {
+		le.PutUint16(dst, le.Uint16(src)^uint16(key))
+		key >>= 16
 	}
-	binary.LittleEndian.PutUint64(dst[n-8:], tail)
+	if n&1 != 0 {
+		dst[n-1] = src[n-1] ^ byte(key)
+	}
 }

@@ -38,11 +38,25 @@ func TestMaskHello(t *testing.T) {
 	}
 }
 
-const (
-	maxMaskLength = 300
-	maskAligns    = 64
-	canaries      = 16
-)
+// A masking is one of the ways in which maskLong works. Those
+// that are compiled in, and that the machine has, are all tested.
+type masking struct {
+	name string
+	use  func(testing.TB) // until the test is over
+}
+
+var maskings = []masking{{"as usual", func(testing.TB) {}}}
+
+func forEachMasking(t *testing.T, test func(*testing.T)) {
+	for _, m := range maskings {
+		t.Run(m.name, func(t *testing.T) {
+			m.use(t)
+			test(t)
+		})
+	}
+}
+
+const canaries = 16
 
 // A guarded is a slice with bytes around it that nobody may touch.
 type guarded struct {
@@ -64,36 +78,53 @@ func (g guarded) touched() bool {
 
 // Every length at every alignment, with every rotation of the key, is masked as
 // the byte loop does it, in place and to elsewhere, and
-// the bytes around it stay as they are.
+// the bytes around it stay as they are. Long ones are tried at eight alignments.
 func TestMask(t *testing.T) {
-	payload, zeros := randomBytes(maxMaskLength), make([]byte, maxMaskLength)
+	payload := randomBytes(64<<10 + 100)
+	forEachMasking(t, func(t *testing.T) {
+		for n := range 301 {
+			testMask(t, payload[:n], 1)
+		}
+		for n := 301; n <= 1024; n++ {
+			testMask(t, payload[:n], 9)
+		}
+		for _, n := range []int{4 << 10, 64 << 10} {
+			for _, more := range []int{-33, -1, 0, 1, 3, 95, 97} {
+				testMask(t, payload[:n+more], 9)
+			}
+		}
+	})
+}
+
+// testMask masks p at each of 64 alignments,
+// or at one for each step among these.
+func testMask(t *testing.T, p []byte, step int) {
+	t.Helper()
+	const aligns = 64
+	zeros := make([]byte, len(p))
 	for rotation := range 4 {
 		key := maskingKeyAt(testKey, rotation)
-		for n := range maxMaskLength + 1 {
-			p := payload[:n]
-			want := maskBytes(p, testKey, rotation)
-			wantKey := maskingKeyAt(testKey, rotation+n)
-			for align := range maskAligns {
-				at := fmt.Sprintf("%d bytes at %d with key %#x", n, align, key)
-				b := newGuarded(align, p)
-				if got := mask(b.slice, key); got != wantKey {
-					t.Fatalf("%s: got next key %#x, want %#x", at, got, wantKey)
-				}
-				if !bytes.Equal(b.slice, want) {
-					t.Fatalf("%s: got % x, want % x", at, b.slice, want)
-				}
-				if b.touched() {
-					t.Fatalf("%s: touched the bytes around", at)
-				}
+		want, wantKey := maskBytes(p, testKey, rotation), maskingKeyAt(testKey, rotation+len(p))
+		for align := 0; align < aligns; align += step {
+			at := func() string { return fmt.Sprintf("%d bytes at %d with key %#x", len(p), align, key) }
+			b := newGuarded(align, p)
+			if got := mask(b.slice, key); got != wantKey {
+				t.Fatalf("%s: got next key %#x, want %#x", at(), got, wantKey)
+			}
+			if !bytes.Equal(b.slice, want) {
+				t.Fatalf("%s: got % x, want % x", at(), b.slice, want)
+			}
+			if b.touched() {
+				t.Fatalf("%s: touched the bytes around", at())
+			}
 
-				src, dst := newGuarded(align, p), newGuarded(align*5%maskAligns, zeros[:n])
-				maskTo(dst.slice, src.slice, key)
-				if !bytes.Equal(dst.slice, want) {
-					t.Fatalf("%s to elsewhere: got % x, want % x", at, dst.slice, want)
-				}
-				if !bytes.Equal(src.slice, p) || src.touched() || dst.touched() {
-					t.Fatalf("%s to elsewhere: touched its source or the bytes around", at)
-				}
+			src, dst := newGuarded(align, p), newGuarded(align*5%aligns, zeros)
+			maskTo(dst.slice, src.slice, key)
+			if !bytes.Equal(dst.slice, want) {
+				t.Fatalf("%s to elsewhere: got % x, want % x", at(), dst.slice, want)
+			}
+			if !bytes.Equal(src.slice, p) || src.touched() || dst.touched() {
+				t.Fatalf("%s to elsewhere: touched its source or the bytes around", at())
 			}
 		}
 	}
@@ -101,21 +132,23 @@ func TestMask(t *testing.T) {
 
 // A payload may be masked in any three pieces.
 func TestMaskInPieces(t *testing.T) {
-	const n = 40
+	const n = 140
 	payload := randomBytes(n)
 	want := maskBytes(payload, testKey, 0)
-	for i := range n + 1 {
-		for j := i; j <= n; j++ {
-			b := bytes.Clone(payload)
-			key := maskingKeyAt(testKey, 0)
-			for _, piece := range [][]byte{b[:i], b[i:j], b[j:]} {
-				key = mask(piece, key)
-			}
-			if !bytes.Equal(b, want) || key != maskingKeyAt(testKey, n) {
-				t.Fatalf("cut at %d and %d: got % x, next key %#x, want % x", i, j, b, key, want)
+	forEachMasking(t, func(t *testing.T) {
+		for i := range n + 1 {
+			for j := i; j <= n; j++ {
+				b := bytes.Clone(payload)
+				key := maskingKeyAt(testKey, 0)
+				for _, piece := range [][]byte{b[:i], b[i:j], b[j:]} {
+					key = mask(piece, key)
+				}
+				if !bytes.Equal(b, want) || key != maskingKeyAt(testKey, n) {
+					t.Fatalf("cut at %d and %d: got % x, next key %#x, want % x", i, j, b, key, want)
+				}
 			}
 		}
-	}
+	})
 }
 
 func TestRotate(t *testing.T) {

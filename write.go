@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"time"
 )
@@ -726,8 +727,9 @@ func (b *batch) longFrame(h header, payload []byte) error {
 	for {
 		piece := payload[:min(len(payload), maskedPiece)]
 		n := len(*b.buf)
-		*b.buf = append(*b.buf, piece...)
-		h.maskingKey = mask((*b.buf)[n:], h.maskingKey)
+		*b.buf = slices.Grow(*b.buf, len(piece))[:n+len(piece)]
+		maskTo((*b.buf)[n:], piece, h.maskingKey)
+		h.maskingKey = rotate(h.maskingKey, len(piece))
 		payload = payload[len(piece):]
 		if len(payload) == 0 {
 			return nil
