@@ -242,19 +242,22 @@ func (c *Conn) endedQuietly() bool {
 
 // A loan is the buffer that a message of Messages lies in.
 type loan struct {
-	input   *readBuffer // the connection's, or nil
+	shared  *readBuffer // with what is unread, or nil
+	whole   *readBuffer // with nothing else in it, or nil
 	message *[]byte     // from messageBuffers, or nil
 }
 
 // giveBack ends the loan. c.readMu is not held.
 func (l loan) giveBack(c *Conn) {
 	switch {
+	case l.whole != nil:
+		readBuffers.Put(l.whole)
 	case l.message != nil:
 		putMessageBuffer(l.message)
-	case l.input == nil:
+	case l.shared == nil:
 	case !c.input.lent.CompareAndSwap(lent, notLent):
 		c.input.lent.Store(notLent)
-		readBuffers.Put(l.input)
+		readBuffers.Put(l.shared)
 	case c.readMu.tryLock():
 		c.unlockRead()
 	}
@@ -271,8 +274,7 @@ func (c *Conn) borrowMessage(ctx context.Context) ([]byte, loan, error) {
 		if err := c.receivedWhole(src, src); err != nil {
 			return nil, loan{}, err
 		}
-		c.input.lent.Store(lent)
-		return src, loan{input: c.input.buf}, nil
+		return src, c.input.lend(), nil
 	}
 	buf := getMessageBuffer()
 	if whole {
@@ -960,6 +962,17 @@ func (in *input) take(n int) []byte {
 	b := in.unread[:n:n]
 	in.unread = in.unread[n:]
 	return b
+}
+
+// lend lends the buffer, with a message that was taken from it.
+func (in *input) lend() loan {
+	if len(in.unread) > 0 {
+		in.lent.Store(lent)
+		return loan{shared: in.buf}
+	}
+	buf := in.buf
+	in.buf, in.unread = nil, nil
+	return loan{whole: buf}
 }
 
 // keep makes b, copied, what is unread.
