@@ -50,15 +50,24 @@ func (m deflateMode) offer() string {
 
 // dial opens connections, and returns the window with which their client may compress.
 func (m deflateMode) dial(addr string, n int) (conns []*net.TCPConn, windowBits int, err error) {
-	for range n {
-		c, accepted, err := wire.Dial(addr, m.offer())
-		if err == nil && m != uncompressed {
-			windowBits, err = m.accepted(accepted)
+	for len(conns) < n {
+		finished := len(conns)
+		for range min(handshakes, n-finished) {
+			c, err := wire.Begin(addr, m.offer())
+			if err != nil {
+				return nil, 0, err
+			}
+			conns = append(conns, c)
 		}
-		if err != nil {
-			return nil, 0, err
+		for _, c := range conns[finished:] {
+			accepted, err := wire.Finish(c)
+			if err == nil && m != uncompressed {
+				windowBits, err = m.accepted(accepted)
+			}
+			if err != nil {
+				return nil, 0, err
+			}
 		}
-		conns = append(conns, c)
 	}
 	return conns, windowBits, nil
 }
@@ -140,11 +149,8 @@ func BenchmarkCompressedEcho(b *testing.B) {
 			for _, p := range peersIn(mode.comparisons()) {
 				b.Run(fmt.Sprintf("peer=%s/conns=%d/size=%s/deflate=%s", p.Name, conns, s.name, mode), func(b *testing.B) {
 					server, l := mode.echo(b, p, s, conns)
-					if err := l.Send(1); err != nil {
-						b.Fatal(err)
-					}
-					settle(b, l)
-					reportMessages(b, server, l)
+					settle(b, l, 1)
+					reportMessages(b, server, l, 1)
 					b.ReportMetric(float64(s.n)/l.PayloadSize(), "ratio")
 				})
 			}
@@ -163,7 +169,5 @@ func (m deflateMode) echo(tb testing.TB, p peers.Peer, s size, conns int) (*chil
 	if err != nil {
 		tb.Fatal(err)
 	}
-	l := newLoad(tb, m, m.script(s, windowBits), open)
-	l.Respond = true
-	return server, l
+	return server, newLoad(tb, m, m.script(s, windowBits), open)
 }

@@ -107,10 +107,8 @@ func (i *idle) exchange() error {
 
 // exchangeOnce exchanges a message on each connection.
 func exchangeOnce(l *load.Load) error {
-	if err := l.Send(1); err != nil {
-		return err
-	}
-	return hear(l, l.Open())
+	_, err := l.Exchange(1, times(0))
+	return err
 }
 
 func (i *idle) connect(n int) (*load.Load, error) {

@@ -23,10 +23,11 @@ type transfer struct {
 	size   size
 }
 
-func transfers() []transfer {
+// transfers returns what is measured for messages of those kinds.
+func transfers(kinds ...load.Kind) []transfer {
 	var list []transfer
 	for _, client := range []bool{false, true} {
-		for _, kind := range both {
+		for _, kind := range kinds {
 			for _, s := range pick([]size{size125B}, []size{size125B, size16K}, []size{size16B, size125B, size1K, size16K, size64K}) {
 				list = append(list, transfer{client, kind, s})
 			}
@@ -48,10 +49,18 @@ func (t transfer) peersIn(in peers.Comparisons) []peers.Peer {
 	return peersIn(in)
 }
 
+// reading returns where a peer must take part for its reading to be measured.
+func (t transfer) reading() peers.Comparisons {
+	if t.kind.Text() {
+		return peers.ReadingText
+	}
+	return peers.Reading
+}
+
 // BenchmarkRead measures the reading of a message that is there, one frame to a Read.
 func BenchmarkRead(b *testing.B) {
-	for _, t := range transfers() {
-		for _, p := range t.peersIn(peers.Reading) {
+	for _, t := range transfers(both...) {
+		for _, p := range t.peersIn(t.reading()) {
 			b.Run(t.name(p), func(b *testing.B) {
 				c, m := t.open(b, p), meter{B: b}
 				if err := t.receive(c, pick(1, 100, 1000), m.loop); err != nil {
@@ -63,9 +72,10 @@ func BenchmarkRead(b *testing.B) {
 	}
 }
 
-// BenchmarkWrite measures the writing of a message that nobody reads.
+// BenchmarkWrite measures the writing of a message that nobody reads. Nobody checks it
+// either, so its type makes no difference.
 func BenchmarkWrite(b *testing.B) {
-	for _, t := range transfers() {
+	for _, t := range transfers(binary...) {
 		for _, p := range t.peersIn(peers.Writing) {
 			b.Run(t.name(p), func(b *testing.B) {
 				c, m := t.open(b, p), meter{B: b}

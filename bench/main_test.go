@@ -5,9 +5,11 @@ package bench
 import (
 	"errors"
 	"flag"
+	"math/rand/v2"
 	"net"
 	"os"
-	"slices"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -22,8 +24,9 @@ func TestMain(m *testing.M) {
 }
 
 var (
-	scaleFlag  = flag.String("scale", "", "how much to measure: smoke, quick or full (smoke with -benchtime 1x, otherwise full)")
-	rotateFlag = flag.Int("rotate", 0, "begin with the peer that is so many places down the list, so that rounds differ in their order")
+	scaleFlag   = flag.String("scale", "", "how much to measure: smoke, quick or full (smoke with -benchtime 1x, otherwise full)")
+	profileFlag = flag.String("profile", "", "a `folder` for a CPU profile of what is measured of each process")
+	rotateFlag  = flag.Int("rotate", 0, "the number of the round, from 0: each has the peers in another order")
 )
 
 // A scale is how much there is to measure.
@@ -78,14 +81,19 @@ func peersIn(in peers.Comparisons) []peers.Peer {
 			list = append(list, p)
 		}
 	}
-	n := *rotateFlag % len(list)
-	return slices.Concat(list[n:], list[:n])
+	// Not always one after the same other.
+	random := rand.New(rand.NewPCG(uint64(*rotateFlag), 0))
+	random.Shuffle(len(list), func(i, k int) { list[i], list[k] = list[k], list[i] })
+	return list
 }
 
 // start starts a process that is measured. It ends before anything ends that tb's test
 // has started earlier, since that has the other ends of its connections.
 func start(tb testing.TB, spec child.Spec) *child.Process {
 	tb.Helper()
+	if *profileFlag != "" {
+		spec.Profile = filepath.Join(*profileFlag, strings.ReplaceAll(tb.Name(), "/", ",")+".pprof")
+	}
 	p, err := child.Start(spec)
 	if err != nil {
 		tb.Fatal(err)
@@ -105,6 +113,7 @@ func newLoad(tb testing.TB, mode deflateMode, script *load.Script, conns []*net.
 	if err != nil {
 		tb.Fatal(err)
 	}
+	l.Spin = os.Getenv(child.CPUVariable) != ""
 	tb.Cleanup(func() {
 		if err := l.Close(); err != nil {
 			tb.Error(err)
@@ -123,12 +132,17 @@ func hear(l *load.Load, n int) error {
 	return nil
 }
 
+// times returns a function that returns true so many times.
+func times(n int) func() bool {
+	return func() bool { n--; return n >= 0 }
+}
+
 // settle lets messages be exchanged until all buffers are there, and forgets them.
-func settle(tb testing.TB, l *load.Load) {
+func settle(tb testing.TB, l *load.Load, inFlight int) {
 	tb.Helper()
-	enough := time.Now().Add(pick[time.Duration](0, 50, 50) * time.Millisecond)
-	for ok := true; ok; ok = time.Now().Before(enough) {
-		if err := hear(l, l.Open()); err != nil {
+	enough := time.Now().Add(pick[time.Duration](0, 20, 50) * time.Millisecond)
+	for begun := false; !begun || time.Now().Before(enough); begun = true {
+		if _, err := l.Exchange(inFlight, times(0)); err != nil {
 			tb.Fatal(err)
 		}
 	}
@@ -139,31 +153,54 @@ func settle(tb testing.TB, l *load.Load) {
 // which an operation has so many.
 func reportCost(b *testing.B, p *child.Process, unit string, units int, operation func() error) {
 	b.Helper()
+	reportUsage(b, p, unit, func() (int, error) {
+		for b.Loop() {
+			if err := operation(); err != nil {
+				return 0, err
+			}
+		}
+		return b.N * units, nil
+	})
+}
+
+// reportUsage reports what of p's work costs, for each of the units of which it returns the number.
+func reportUsage(b *testing.B, p *child.Process, unit string, work func() (units int, err error)) {
+	b.Helper()
 	before, err := p.Usage()
-	for err == nil && b.Loop() {
-		err = operation()
+	if err != nil {
+		b.Fatal(err)
 	}
+	units, err := work()
 	after, usageErr := p.Usage()
 	if err := errors.Join(err, usageErr); err != nil {
 		b.Fatal(err)
 	}
-	used, n := after.Sub(before), float64(b.N*units)
+	used, n := after.Sub(before), float64(units)
 	b.ReportMetric(float64(used.CPU)/n, "cpu-ns/"+unit)
 	b.ReportMetric(float64(used.Allocs)/n, "allocs/"+unit)
 }
 
-// reportMessages is reportCost for messages that are exchanged. An operation is as many as there are
-// connections: not all get their turn equally soon. It also reports what the load, in this process,
-// costs: it should not be what is waited for.
-func reportMessages(b *testing.B, p *child.Process, l *load.Load) {
+// reportMessages is reportUsage for messages that are exchanged, so many at a time on each
+// connection. It also reports what the load, in this process, costs: it should not be what is waited for.
+func reportMessages(b *testing.B, p *child.Process, l *load.Load, inFlight int) {
 	b.Helper()
-	before, err := child.CurrentUsage()
-	reportCost(b, p, "msg", l.Open(), func() error { return hear(l, l.Open()) })
-	after, usageErr := child.CurrentUsage()
-	if err := errors.Join(err, usageErr); err != nil {
-		b.Fatal(err)
-	}
-	n := float64(b.N * l.Open())
-	b.ReportMetric(float64(after.Sub(before).CPU)/n, "load-ns/msg")
-	b.ReportMetric(n/b.Elapsed().Seconds(), "msgs/s")
+	var took time.Duration
+	var used child.Usage
+	var n int
+	reportUsage(b, p, "msg", func() (int, error) {
+		before, err := child.CurrentUsage()
+		if err != nil {
+			return 0, err
+		}
+		begin := time.Now()
+		if n, err = l.Exchange(inFlight, b.Loop); err != nil {
+			return 0, err
+		}
+		took = time.Since(begin)
+		after, err := child.CurrentUsage()
+		used = after.Sub(before)
+		return n, err
+	})
+	b.ReportMetric(float64(used.CPU)/float64(n), "load-ns/msg")
+	b.ReportMetric(float64(n)/took.Seconds(), "msgs/s")
 }

@@ -35,7 +35,7 @@ func testExchanges(t *testing.T, in peers.Comparisons, test func(*testing.T, pee
 func TestServers(t *testing.T) {
 	testExchanges(t, 0, func(t *testing.T, p peers.Peer, e exchange) {
 		_, l := e.serve(t, p)
-		if err := hear(l, 3*e.conns*e.inFlight); err != nil {
+		if _, err := l.Exchange(e.inFlight, times(3)); err != nil {
 			t.Error(err)
 		}
 	})
@@ -44,7 +44,7 @@ func TestServers(t *testing.T) {
 func TestClients(t *testing.T) {
 	testExchanges(t, peers.Dialing, func(t *testing.T, p peers.Peer, e exchange) {
 		_, l := e.accept(t, p)
-		if err := hear(l, 3*e.conns*e.inFlight); err != nil {
+		if _, err := l.Exchange(e.inFlight, times(3)); err != nil {
 			t.Error(err)
 		}
 	})
@@ -67,10 +67,7 @@ func TestCompressed(t *testing.T) {
 func testCompressed(t *testing.T, p peers.Peer, mode deflateMode, s size) {
 	const conns = 2
 	_, l := mode.echo(t, p, s, conns)
-	if err := l.Send(1); err != nil {
-		t.Fatal(err)
-	}
-	if err := hear(l, conns*(len(jsonMessages(s.n))+10)); err != nil {
+	if _, err := l.Exchange(1, times(len(jsonMessages(s.n))+10)); err != nil {
 		t.Fatal(err)
 	}
 	if ratio := float64(s.n) / l.PayloadSize(); ratio < 1.2 {
@@ -85,7 +82,13 @@ func TestBroadcast(t *testing.T) {
 			t.Run(fmt.Sprintf("peer=%s/deflate=%s", p.Name, mode), func(t *testing.T) {
 				t.Parallel()
 				server, l := c.open(t, p)
-				for range 3 {
+				n := 3
+				if mode == takeover && strings.HasPrefix(p.Name, "gws") {
+					// It writes to a connection's window when the message has left already, without a lock: the
+					// race detector finds that, if another message follows.
+					n = 1
+				}
+				for range n {
 					if err := server.Broadcast(); err != nil {
 						t.Fatal(err)
 					}
@@ -99,8 +102,8 @@ func TestBroadcast(t *testing.T) {
 }
 
 func TestInMemory(t *testing.T) {
-	for _, tr := range transfers() {
-		for _, p := range tr.peersIn(peers.Reading) {
+	for _, tr := range transfers(both...) {
+		for _, p := range tr.peersIn(tr.reading()) {
 			t.Run(tr.name(p), func(t *testing.T) {
 				c := tr.open(t, p)
 				never := func() bool { return false }

@@ -47,6 +47,10 @@ type Spec struct {
 	// The message that is sent or broadcast.
 	Kind load.Kind
 	Size int
+
+	// Profile is the file for a CPU profile of what is done between the first two
+	// questions what was used, or "".
+	Profile string
 }
 
 // The environment variables of a process.
@@ -201,7 +205,8 @@ func run(encoded string) error {
 
 // answerQuestions answers those that come on the standard input until it ends. Besides
 // those in answers, there are the two that each process can answer.
-func answerQuestions(addr string, answers map[string]func() (any, error)) error {
+func answerQuestions(spec Spec, addr string, answers map[string]func() (any, error)) error {
+	profile := profile{name: spec.Profile}
 	out := json.NewEncoder(os.Stdout)
 	if err := out.Encode(addr); err != nil {
 		return err
@@ -216,7 +221,7 @@ func answerQuestions(addr string, answers map[string]func() (any, error)) error 
 		f := answers[question]
 		switch question {
 		case "usage":
-			f = func() (any, error) { return CurrentUsage() }
+			f = profile.usage
 		case "memory":
 			f = func() (any, error) { return currentMemory() }
 		}

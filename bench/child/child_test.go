@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -22,7 +23,8 @@ func TestMain(m *testing.M) {
 }
 
 func TestServer(t *testing.T) {
-	p, err := Start(Spec{Role: Server, Peer: "floor", Broadcasts: true, Kind: load.Text, Size: 100})
+	profile := filepath.Join(t.TempDir(), "profile")
+	p, err := Start(Spec{Role: Server, Peer: "floor", Broadcasts: true, Kind: load.Text, Size: 100, Profile: profile})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,6 +53,9 @@ func TestServer(t *testing.T) {
 	after, err := p.Usage()
 	if used := after.Sub(before); err != nil || used.CPU <= 0 || used.Allocs == 0 || used.CPU > time.Minute {
 		t.Errorf("got a Usage of %+v, %v", used, err)
+	}
+	if b, err := os.ReadFile(profile); err != nil || !bytes.HasPrefix(b, []byte("\x1f\x8b")) {
+		t.Errorf("got a profile that begins with %.2q, %v, want what gzip makes", b, err)
 	}
 	m, err := p.Memory()
 	if err != nil || m.Heap < 1<<10 || m.Stack < 1<<10 || m.RSS < m.Heap {

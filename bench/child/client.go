@@ -37,7 +37,7 @@ func runClient(spec Spec, library peers.Library) error {
 			go func() { fail(spec, converse(c, m, spec.InFlight)) }()
 		}
 	}()
-	return answerQuestions("", nil)
+	return answerQuestions(spec, "", nil)
 }
 
 // fail ends the process: nobody can measure it any longer.
@@ -86,5 +86,5 @@ func runDialer(spec Spec, library peers.Library) error {
 			}
 		}()
 	}
-	return answerQuestions("", nil)
+	return answerQuestions(spec, "", nil)
 }

@@ -19,13 +19,13 @@ func runServer(spec Spec, library peers.Library) error {
 		return err
 	}
 	s := &server{conns: map[peers.Conn]bool{}}
-	serve := peers.Echo
+	var serve func(peers.Conn) error // each echoes
 	if spec.Broadcasts {
 		serve = s.serve
 	}
 	go library.Serve(ln, serve)
 	message := peers.Message{Text: spec.Kind.Text(), Data: spec.Kind.Payload(spec.Size)}
-	return answerQuestions(ln.Addr().String(), map[string]func() (any, error){
+	return answerQuestions(spec, ln.Addr().String(), map[string]func() (any, error){
 		"connections": func() (any, error) { return s.count(), nil },
 		"broadcast":   func() (any, error) { return 0, s.broadcast(library, message) },
 	})
@@ -36,7 +36,7 @@ func (s *server) serve(c peers.Conn) error {
 	s.mu.Lock()
 	s.conns[c] = true
 	s.mu.Unlock()
-	err := peers.Echo(c)
+	err := c.Echo()
 	s.mu.Lock()
 	delete(s.conns, c)
 	s.mu.Unlock()

@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"runtime/pprof"
 	"strconv"
 	"strings"
 	"syscall"
@@ -32,6 +33,35 @@ func CurrentUsage() (Usage, error) {
 		return Usage{}, os.NewSyscallError("getrusage", err)
 	}
 	return Usage{time.Duration(r.Utime.Nano() + r.Stime.Nano()), m.Mallocs}, nil
+}
+
+// A profile is written of what is done between two questions.
+type profile struct {
+	name string // "": none is
+	file *os.File
+}
+
+// usage is CurrentUsage, and starts or ends the profile.
+func (p *profile) usage() (any, error) {
+	switch {
+	case p.file != nil:
+		pprof.StopCPUProfile()
+		err := p.file.Close()
+		p.name, p.file = "", nil
+		if err != nil {
+			return nil, err
+		}
+	case p.name != "":
+		f, err := os.Create(p.name)
+		if err != nil {
+			return nil, err
+		}
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+		p.file = f
+	}
+	return CurrentUsage()
 }
 
 // Memory is what a process has of it, in bytes. That of the kernel's sockets is not in it.

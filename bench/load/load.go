@@ -21,7 +21,12 @@ const Patience = 30 * time.Second
 
 // A Load is one end of many connections.
 type Load struct {
-	Respond bool // to each message with one
+	Respond bool // to each message with one; Exchange sets it
+
+	// Spin has it ask again and again for up to 10 ms before it sleeps, for which it needs a processor of
+	// its own. To wake a processor up is expensive, most of all in a virtual machine, and it is the other end's
+	// write(2) that does it.
+	Spin bool
 
 	script *Script
 	epoll  int
@@ -33,6 +38,7 @@ type Load struct {
 	buf     []byte
 	start   time.Time
 
+	underWay int // messages that were sent, less those that came
 	heard    int // messages that came
 	returned int // of them, by Next
 	payload  int // bytes of their payloads
@@ -85,6 +91,35 @@ func duplicate(tcp *net.TCPConn) (fd int, err error) {
 	return fd, errors.Join(ctlErr, err)
 }
 
+// Exchange keeps n messages under way on each connection for as long as more wants, who is
+// asked whenever as many have come as there are connections, and waits for the answers to all. So what the
+// other end has done in the meantime is what it does for these messages, whose number Exchange returns:
+// nothing was in a buffer of the kernel before, and nothing is afterwards.
+func (l *Load) Exchange(n int, more func() bool) (messages int, err error) {
+	before := l.heard
+	l.returned = l.heard
+	underWay := l.underWay
+	l.Respond = true
+	if err := l.Send(n); err != nil {
+		return 0, err
+	}
+	for more() {
+		for range l.open {
+			if err := l.Next(); err != nil {
+				return 0, err
+			}
+		}
+	}
+	l.Respond = false
+	for l.underWay > underWay {
+		if err := l.poll(); err != nil {
+			return 0, err
+		}
+	}
+	l.returned = l.heard
+	return l.heard - before, nil
+}
+
 // Send sends n messages on each connection.
 func (l *Load) Send(n int) error {
 	for _, c := range l.conns {
@@ -92,6 +127,7 @@ func (l *Load) Send(n int) error {
 			continue
 		}
 		c.owe(n, l.now())
+		l.underWay += n
 		if err := l.write(c); err != nil {
 			return err
 		}
@@ -144,7 +180,7 @@ func (l *Load) now() time.Duration { return time.Since(l.start) }
 // poll looks at one connection that can be read or written.
 func (l *Load) poll() error {
 	if len(l.pending) == 0 {
-		n, err := syscall.EpollWait(l.epoll, l.events[:], int(Patience.Milliseconds()))
+		n, err := l.wait()
 		if err == syscall.EINTR {
 			return nil
 		}
@@ -170,6 +206,19 @@ func (l *Load) poll() error {
 	return nil
 }
 
+// wait waits until some connections can be read or written.
+func (l *Load) wait() (n int, err error) {
+	if l.Spin {
+		for asleep := l.now() + 10*time.Millisecond; n == 0 && l.now() < asleep && (err == nil || err == syscall.EINTR); {
+			n, err = syscall.EpollWait(l.epoll, l.events[:], 0)
+		}
+		if n != 0 {
+			return n, err
+		}
+	}
+	return syscall.EpollWait(l.epoll, l.events[:], int(Patience.Milliseconds()))
+}
+
 // read reads once, and responds to what that was the end of.
 func (l *Load) read(c *conn) error {
 	n, err := syscall.Read(c.fd, l.buf)
@@ -188,6 +237,7 @@ func (l *Load) read(c *conn) error {
 	l.payload += c.takePayload()
 	heard = c.heard - heard
 	l.heard += heard
+	l.underWay -= heard
 	now := l.now()
 	for range heard {
 		if since, ok := c.answered(); ok {
@@ -198,6 +248,7 @@ func (l *Load) read(c *conn) error {
 		return nil
 	}
 	c.owe(heard, now)
+	l.underWay += heard
 	return l.write(c)
 }
 

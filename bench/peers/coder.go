@@ -40,7 +40,7 @@ func (l *coder) Serve(ln net.Listener, serve func(Conn) error) error {
 		if err != nil {
 			return
 		}
-		go serveAndClose(l.conn(c), serve)
+		begin(l.conn(c), serve)
 	})
 }
 
@@ -66,6 +66,27 @@ func (l *coder) Prepare(m Message) (func(Conn) error, error) { return sendEach(m
 type coderConn struct {
 	c    *websocket.Conn
 	full bool
+}
+
+func (c *coderConn) Echo() error {
+	for {
+		typ, r, err := c.c.Reader(context.Background())
+		if err != nil {
+			return end(c, err)
+		}
+		buf := getBuffer()
+		*buf, err = appendAll((*buf)[:0], r)
+		if err == nil && c.full {
+			err = check(Message{typ == websocket.MessageText, *buf})
+		}
+		if err == nil {
+			err = c.c.Write(context.Background(), typ, *buf)
+		}
+		putBuffer(buf)
+		if err != nil {
+			return end(c, err)
+		}
+	}
 }
 
 func (c *coderConn) Receive(f func(Message) error) error {

@@ -39,7 +39,7 @@ func (l *floor) Serve(ln net.Listener, serve func(Conn) error) error {
 				nc.Close()
 				return
 			}
-			go serveAndClose(l.conn(nc, false), serve)
+			begin(l.conn(nc, false), serve)
 		})
 	}
 	return serveEach(ln, func(nc net.Conn) (Conn, error) {
@@ -67,17 +67,16 @@ func (l *floor) Dial(url string) (Conn, error) {
 }
 
 func (l *floor) conn(nc net.Conn, client bool) *floorConn {
-	c := &floorConn{nc: nc, client: client, batching: l.batching, idle: l.settings.Idle}
-	if l.settings.Idle {
-		c.buf = c.small[:]
-		return c
+	c := &floorConn{nc: nc, client: client, batching: l.batching}
+	switch {
+	case l.settings.Idle:
+		c.own = c.small[:]
+	case l.batching:
+		c.own = make([]byte, 64<<10) // One Read shall have as many messages as there are,
+	default:
+		c.own = make([]byte, l.settings.buffer()) // or all of one.
 	}
-	// One Read shall have all of a message.
-	size := max(l.settings.buffer(), l.settings.Message+headerRoom)
-	if l.batching {
-		size = max(size, 64<<10) // or of several
-	}
-	c.buf = make([]byte, size)
+	c.buf = c.own
 	return c
 }
 
@@ -100,10 +99,11 @@ type floorConn struct {
 	nc         net.Conn
 	client     bool
 	batching   bool
-	idle       bool
 	buf        []byte
 	begin, end int      // of what is in buf, and has not been used
-	small      [64]byte // is buf, while nothing is there and the connection is an idle one
+	own        []byte   // is buf while nothing is there, and for messages that fit
+	pooled     *[]byte  // is buf for a larger one; otherwise nil
+	small      [64]byte // is own of a connection that mostly waits
 	out        []byte   // what Send writes, and Echo if it is batching
 }
 
@@ -127,13 +127,13 @@ func (c *floorConn) Echo() error {
 	for {
 		h, start, err := c.next()
 		if err != nil {
-			return err
+			return end(c, err)
 		}
 		reply := wire.Header{First: h.First, Length: h.Length}
 		start -= reply.Size()
 		reply.Append(c.buf[start:start])
 		if err := c.write(c.buf[start:c.begin]); err != nil {
-			return err
+			return end(c, err)
 		}
 	}
 }
@@ -187,14 +187,30 @@ func (c *floorConn) read() error {
 		c.begin = 0
 	}
 	switch {
-	case c.end == 0 && c.idle:
-		c.buf = c.small[:]
+	case c.end == 0 && c.pooled != nil:
+		putBuffer(c.pooled)
+		c.buf, c.pooled = c.own, nil
 	case c.end == len(c.buf):
-		c.buf = append(c.buf, make([]byte, len(c.buf))...)
+		c.grow()
 	}
 	n, err := c.nc.Read(c.buf[c.end:])
 	c.end += n
 	return err
+}
+
+// grow makes room for all of the frame that has begun.
+func (c *floorConn) grow() {
+	h, n := wire.ParseHeader(c.buf[:c.end])
+	pooled := c.pooled
+	if pooled == nil {
+		pooled = getBuffer()
+	}
+	// A header that is not all there is smaller than any buffer.
+	b := slices.Grow((*pooled)[:0], n+h.Length)
+	b = b[:cap(b)]
+	copy(b, c.buf[:c.end])
+	*pooled = b
+	c.buf, c.pooled = b, pooled
 }
 
 func (c *floorConn) Send(m Message) error {

@@ -40,7 +40,7 @@ func (g *gobwas) Serve(ln net.Listener, serve func(Conn) error) error {
 			if err != nil {
 				return
 			}
-			go serveAndClose(g.conn(nc, nc, ws.StateServerSide), serve)
+			begin(g.conn(nc, nc, ws.StateServerSide), serve)
 		})
 	}
 	return serveEach(ln, func(nc net.Conn) (Conn, error) {
@@ -134,28 +134,34 @@ type gobwasConn struct {
 func (c *gobwasConn) netConn() net.Conn { return c.nc }
 func (c *gobwasConn) Close() error      { return c.nc.Close() }
 
-func (c *gobwasConn) Receive(f func(Message) error) error {
-	for {
-		h, buf, err := c.next()
-		if err != nil {
-			return err
-		}
-		err = f(Message{h.OpCode == ws.OpText, (*buf)[headerRoom:]})
-		putBuffer(buf)
-		if err != nil {
-			return err
-		}
-	}
-}
-
 // Echo writes a message from where it was read to.
 func (c *gobwasConn) Echo() error {
 	for {
-		h, buf, err := c.next()
+		h, err := ws.ReadHeaderBuffer(c.br, c.in[:])
+		if err != nil {
+			return end(c, err)
+		}
+		buf := getBuffer()
+		if err = c.read(h, buf); err == nil && !h.OpCode.IsControl() {
+			err = c.write(h.OpCode, *buf)
+		}
+		putBuffer(buf)
+		if err != nil {
+			return end(c, err)
+		}
+	}
+}
+
+func (c *gobwasConn) Receive(f func(Message) error) error {
+	for {
+		h, err := ws.ReadHeaderBuffer(c.br, c.in[:])
 		if err != nil {
 			return err
 		}
-		err = c.write(h.OpCode, *buf)
+		buf := getBuffer()
+		if err = c.read(h, buf); err == nil && !h.OpCode.IsControl() {
+			err = f(Message{h.OpCode == ws.OpText, (*buf)[headerRoom:]})
+		}
 		putBuffer(buf)
 		if err != nil {
 			return err
@@ -163,31 +169,19 @@ func (c *gobwasConn) Echo() error {
 	}
 }
 
-// next returns the next frame with data, in a buffer that has room for a header
-// before the payload.
-func (c *gobwasConn) next() (ws.Header, *[]byte, error) {
-	for {
-		h, err := ws.ReadHeaderBuffer(c.br, c.in[:])
-		if err != nil {
-			return h, nil, err
-		}
-		buf := getBuffer()
-		n := headerRoom + int(h.Length)
-		*buf = slices.Grow((*buf)[:0], n)[:n]
-		payload := (*buf)[headerRoom:]
-		if _, err = io.ReadFull(c.br, payload); err == nil {
-			if h.Masked {
-				ws.Cipher(payload, h.Mask, 0)
-			}
-			if err = c.check(h, *buf); err == nil && !h.OpCode.IsControl() {
-				return h, buf, nil
-			}
-		}
-		putBuffer(buf)
-		if err != nil {
-			return h, nil, err
-		}
+// read reads the payload of a frame behind the room for a header. It answers a control
+// frame, and checks another.
+func (c *gobwasConn) read(h ws.Header, buf *[]byte) error {
+	n := headerRoom + int(h.Length)
+	*buf = slices.Grow((*buf)[:0], n)[:n]
+	payload := (*buf)[headerRoom:]
+	if _, err := io.ReadFull(c.br, payload); err != nil {
+		return err
 	}
+	if h.Masked {
+		ws.Cipher(payload, h.Mask, 0)
+	}
+	return c.check(h, *buf)
 }
 
 var errFragmented = errors.New("a fragmented message")

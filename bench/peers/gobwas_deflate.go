@@ -42,17 +42,23 @@ func (r flateReader) Reset(src io.Reader) {
 	}
 }
 
-func (c *gobwasDeflateConn) Echo() error { return c.Receive(c.Send) }
+func (c *gobwasDeflateConn) Echo() error {
+	defer c.Close()
+	return c.Receive(c.Send)
+}
 
 func (c *gobwasDeflateConn) Receive(f func(Message) error) error {
 	compressed := new(bytes.Reader)
 	for {
-		h, buf, err := c.next()
+		h, err := ws.ReadHeaderBuffer(c.br, c.in[:])
 		if err != nil {
 			return err
 		}
-		compressed.Reset((*buf)[headerRoom:])
-		err = inflateGobwas(h, compressed, f)
+		buf := getBuffer()
+		if err = c.read(h, buf); err == nil && !h.OpCode.IsControl() {
+			compressed.Reset((*buf)[headerRoom:])
+			err = inflateGobwas(h, compressed, f)
+		}
 		putBuffer(buf)
 		if err != nil {
 			return err

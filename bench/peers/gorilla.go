@@ -49,7 +49,7 @@ func (g *gorilla) Serve(ln net.Listener, serve func(Conn) error) error {
 		if err != nil {
 			return
 		}
-		go serveAndClose(g.conn(c), serve)
+		begin(g.conn(c), serve)
 	})
 }
 
@@ -74,6 +74,23 @@ func (g *gorilla) Prepare(m Message) (func(Conn) error, error) {
 }
 
 type gorillaConn struct{ c *websocket.Conn }
+
+func (c *gorillaConn) Echo() error {
+	for {
+		typ, r, err := c.c.NextReader()
+		if err != nil {
+			return end(c, err)
+		}
+		buf := getBuffer()
+		if *buf, err = appendAll((*buf)[:0], r); err == nil {
+			err = c.c.WriteMessage(typ, *buf)
+		}
+		putBuffer(buf)
+		if err != nil {
+			return end(c, err)
+		}
+	}
+}
 
 func (c *gorillaConn) Receive(f func(Message) error) error {
 	for {
@@ -106,6 +123,28 @@ func gorillaType(text bool) int {
 type gorillaFull struct {
 	gorillaConn
 	mu sync.Mutex
+}
+
+func (c *gorillaFull) Echo() error {
+	for {
+		typ, r, err := c.c.NextReader()
+		if err != nil {
+			return end(c, err)
+		}
+		buf := getBuffer()
+		if *buf, err = appendAll((*buf)[:0], r); err == nil {
+			err = check(Message{typ == websocket.TextMessage, *buf})
+		}
+		if err == nil {
+			c.mu.Lock()
+			err = c.c.WriteMessage(typ, *buf)
+			c.mu.Unlock()
+		}
+		putBuffer(buf)
+		if err != nil {
+			return end(c, err)
+		}
+	}
 }
 
 func (c *gorillaFull) Receive(f func(Message) error) error {

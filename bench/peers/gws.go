@@ -11,8 +11,8 @@ import (
 
 // gwsLibrary makes connections of github.com/lxzan/gws.
 //
-// Its handlers belong to all connections, so what is to be done with the messages of one stands in its
-// SessionStorage, which an application may replace by its own. ParallelEnabled is off: it
+// Its handlers belong to all connections, so what is to be done with the messages of one, if it is not to
+// echo them, stands in its SessionStorage, which an application may replace by its own. ParallelEnabled is off: it
 // costs a goroutine for each message.
 type gwsLibrary struct {
 	upgrader *gws.Upgrader
@@ -57,7 +57,11 @@ func (l *gwsLibrary) Serve(ln net.Listener, serve func(Conn) error) error {
 		if err != nil {
 			return
 		}
-		go serveAndClose(gwsConn{c}, serve)
+		if serve == nil {
+			go c.ReadLoop()
+		} else {
+			begin(gwsConn{c}, serve)
+		}
 	})
 }
 
@@ -94,6 +98,11 @@ func gwsOpcode(text bool) gws.Opcode {
 
 type gwsConn struct{ *gws.Conn }
 
+func (c gwsConn) Echo() error {
+	c.ReadLoop()
+	return io.EOF
+}
+
 func (c gwsConn) Receive(f func(Message) error) error {
 	s := c.Session().(*gwsSession)
 	s.receive = f
@@ -109,8 +118,8 @@ func (c gwsConn) Close() error         { return c.NetConn().Close() }
 
 // A gwsSession is what this package keeps of a connection. It is no storage: nobody stores anything.
 type gwsSession struct {
-	receive func(Message) error
-	err     error // of receive, which ends the loop
+	receive func(Message) error // nil: echo
+	err     error               // of receive, which ends the loop
 }
 
 func newGWSSession() gws.SessionStorage { return new(gwsSession) }
@@ -124,8 +133,16 @@ func (*gwsSession) Range(func(key string, v any) bool) {}
 type gwsHandler struct{ gws.BuiltinEventHandler }
 
 func (gwsHandler) OnMessage(c *gws.Conn, m *gws.Message) {
-	defer m.Close()
 	s := c.Session().(*gwsSession)
+	if s.receive != nil {
+		s.received(c, m)
+	} else if err := c.WriteMessage(m.Opcode, m.Bytes()); err != nil {
+		c.NetConn().Close()
+	}
+	m.Close()
+}
+
+func (s *gwsSession) received(c *gws.Conn, m *gws.Message) {
 	if s.err != nil {
 		return // the loop has what came before the end
 	}

@@ -32,13 +32,26 @@ func serveEach(ln net.Listener, upgrade func(net.Conn) (Conn, error), serve func
 				nc.Close()
 				return
 			}
-			go serveAndClose(c, serve) // with a stack as small as there is
+			begin(c, serve)
 		}()
 	}
 }
 
-// serveAndClose is the goroutine of a connection.
-func serveAndClose(c Conn, serve func(Conn) error) {
-	serve(c)
+// begin starts the goroutine of a connection, with a stack as small as there is.
+func begin(c Conn, serve func(Conn) error) {
+	if serve == nil {
+		go c.Echo()
+		return
+	}
+	go func() {
+		serve(c)
+		c.Close()
+	}()
+}
+
+// end closes c, whose loop ends with err. (A deferred Close would be in the stack of a connection that
+// waits.)
+func end(c Conn, err error) error {
 	c.Close()
+	return err
 }

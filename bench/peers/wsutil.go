@@ -65,6 +65,31 @@ type wsUtilConn struct {
 	writers *sync.Pool
 }
 
+// Echo has a Writer read from the Reader, as in that example.
+func (c *wsUtilConn) Echo() error {
+	for {
+		h, err := c.r.NextFrame()
+		if err != nil {
+			return end(c, err)
+		}
+		if h.OpCode.IsControl() {
+			if err := c.r.OnIntermediate(h, &c.r); err != nil {
+				return end(c, err)
+			}
+			continue
+		}
+		w := c.writers.Get().(*wsutil.Writer)
+		w.Reset(c.nc, c.state, h.OpCode)
+		if _, err = w.ReadFrom(&c.r); err == nil {
+			err = w.Flush()
+		}
+		c.writers.Put(w)
+		if err != nil {
+			return end(c, err)
+		}
+	}
+}
+
 func (c *wsUtilConn) Receive(f func(Message) error) error {
 	for {
 		h, err := c.r.NextFrame()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"net/http"
 	"net/url"
 	"unicode/utf8"
 
@@ -50,8 +49,14 @@ func xnetMarshal(v any) (data []byte, payloadType byte, err error) {
 }
 
 func (x *xnet) Serve(ln net.Listener, serve func(Conn) error) error {
-	server := websocket.Server{Handler: func(c *websocket.Conn) { serveAndClose(&xnetConn{c: c, codec: x.codec}, serve) }}
-	return serveHTTP(ln, func(w http.ResponseWriter, r *http.Request) { server.ServeHTTP(w, r) })
+	server := websocket.Server{Handler: func(c *websocket.Conn) {
+		if serve == nil {
+			(&xnetConn{c, x.codec}).Echo()
+		} else {
+			serve(&xnetConn{c, x.codec})
+		}
+	}}
+	return serveHTTP(ln, server.ServeHTTP)
 }
 
 func (x *xnet) Dial(rawURL string) (Conn, error) {
@@ -79,6 +84,18 @@ func (x *xnet) Prepare(m Message) (func(Conn) error, error) { return sendEach(m)
 type xnetConn struct {
 	c     *websocket.Conn
 	codec websocket.Codec
+}
+
+func (c *xnetConn) Echo() error {
+	var m Message
+	for {
+		if err := c.codec.Receive(c.c, &m); err != nil {
+			return err
+		}
+		if err := c.codec.Send(c.c, &m); err != nil {
+			return err
+		}
+	}
 }
 
 func (c *xnetConn) Receive(f func(Message) error) error {

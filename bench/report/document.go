@@ -17,6 +17,8 @@ func document(r *results, pictures []picture) string {
 	b.WriteString(reading(r))
 	b.WriteString("\n## What is lost\n\n")
 	b.WriteString(losses(r))
+	b.WriteString(goalTable(r))
+	b.WriteString(batchingTable(r))
 	if len(pictures) > 0 {
 		b.WriteString("\n## Charts\n")
 		for _, p := range pictures {
@@ -36,7 +38,7 @@ func machine(r *results) string {
 	var b strings.Builder
 	b.WriteString("| | |\n|---|---|\n")
 	for _, row := range []struct{ name, key string }{
-		{"measured", "date"}, {"processor", "cpu"}, {"processors", "processors"}, {"memory", "memory"},
+		{"measured", "date"}, {"processor", "cpu"}, {"processors", "processors"}, {"memory", "memory"}, {"other work", "elsewhere"},
 		{"system", "kernel"}, {"Go", "go-version"}, {"this library", "revision"}, {"others", "modules"},
 	} {
 		if value := r.config[row.key]; value != "" {
@@ -58,7 +60,8 @@ func reading(r *results) string {
 	}
 	text := fmt.Sprintf(`
 Each value is the median of %s. Behind it, in brackets, stands how many times that of ours it
-is, and how many times that of the floor, which is no library. How it is measured, and each peer used, says the
+is, and how many times that of the floor, which is no library; for Upgrade that is the bare hijack, and of
+allocations the difference to it. How it is measured, and each peer used, says the
 [README](README.md#libraries).
 
 **Bold** is what is better than ours by the rule: the median is lower by more than 2 %% over at least ten rounds, with p < 0.05 in a
@@ -111,11 +114,13 @@ type loss struct {
 
 func newLosses(cells []*cell, unit string) lossTable {
 	l := lossTable{cells: cells, lost: map[loss][]verdict{}}
+	for _, p := range peers.All {
+		if isOurs(p.Name) && slices.ContainsFunc(cells, func(c *cell) bool { return c.values[p.Name] != nil }) {
+			l.ours = append(l.ours, p.Name)
+		}
+	}
 	for _, c := range cells {
 		for _, ours := range c.ours() {
-			if !slices.Contains(l.ours, ours) {
-				l.ours = append(l.ours, ours)
-			}
 			if verdicts := c.lostTo(ours, unit); len(verdicts) > 0 {
 				l.lost[loss{c, ours}] = verdicts
 			}
@@ -162,7 +167,7 @@ func (l lossTable) list(title string) string {
 		if !slices.ContainsFunc(l.ours, func(ours string) bool { return l.lost[loss{c, ours}] != nil }) {
 			continue
 		}
-		fmt.Fprintf(&b, "| %s |", c.describe())
+		fmt.Fprintf(&b, "| %s |", cmp.Or(c.describe(), "a connection"))
 		for _, ours := range l.ours {
 			fmt.Fprintf(&b, " %s |", describeVerdicts(l.lost[loss{c, ours}]))
 		}

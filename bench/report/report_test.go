@@ -103,6 +103,7 @@ func TestWhole(t *testing.T) {
 		{"Echo", "type=text", "gws-full", true},
 		{"Echo", "type=binary", "gorilla", false},
 		{"Write", "type=text", "gws", true},
+		{"Mask", "size=125", "gobwas", true},
 		{"CompressedEcho", "size=1KiB", "coder", false},
 		{"Idle", "after=message", "coder", true},
 	} {
@@ -138,6 +139,11 @@ func TestFormat(t *testing.T) {
 func sampleRounds() string {
 	var b strings.Builder
 	b.WriteString("cpu: a processor\n")
+	for peer, v := range map[string]float64{"ours-batching": 50, "gws": 1000, "coder": 1200, "floor-batching": 40} {
+		b.WriteString(lines(10, "Echo/peer="+peer+"/conns=64/size=125B/inflight=32/type=binary", v, "cpu-ns/msg", ""))
+	}
+	b.WriteString(lines(10, "Mask/peer=ours/size=1024", 5, "MB/s", "") + lines(10, "Mask/peer=gobwas/size=1024", 5.5, "MB/s", ""))
+	b.WriteString(lines(10, "Upgrade/peer=hijack", 900, "cpu-ns/conn", "\t 57 allocs/conn"))
 	values := map[string]float64{"ours": 1000, "gws": 900, "coder": 1200, "floor": 800}
 	for peer, v := range values {
 		b.WriteString(lines(10, "Echo/peer="+peer+"/conns=64/size=1KiB/inflight=1/type=binary", v, "cpu-ns/msg", "\t 5 allocs/msg"))
@@ -175,7 +181,12 @@ func TestRun(t *testing.T) {
 		"| 64 connections, 1 KiB, 1 in flight, binary | gws 0.90 |",
 		"| Echo server, CPU | ours | 1 | 1 | 1 |",
 		"| Upgrade, allocations | ours | 1 | 0 | 0 |",
-		"| ours | 1.00 µs (1.00, 1.25) | 60 (1.00, 1.00) |",
+		"| ours | 1.00 µs (1.00, 1.11) | 60 (1.00, +3.0) |",
+		"| | 1,024 B |",
+		"| gobwas | 5.50 ns (1.10) |",
+		"| Upgrade: allocations more than a bare hijack has | ≤ 4.0 | 3.0 | yes |",
+		"| echo, one in flight: Read and Write, CPU over the floor's | ≤ 1.05 | 1.25 | **no** |",
+		"| 64 connections, 125 B, 32 in flight, binary | 50.1 ns | gws 1.00 µs | 20.0 | 1.25 | 24.99 |",
 		"| gws | 2.00 µs (2.00), 2.50 |",
 		"(charts/echo.svg)", "(charts/idle.svg)", "(charts/deflate.svg)", "(charts/broadcast.svg)",
 		"| coder | Conn.Reader into",

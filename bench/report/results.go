@@ -148,7 +148,8 @@ func (c *cell) median(peer, unit string) (median float64, ok bool) {
 	return (values[(n-1)/2] + values[n/2]) / 2, true
 }
 
-// describe says in words what c is, such as "64 connections, 1 KiB, 1 in flight".
+// describe says in words what c is, such as "64 connections, 1 KiB, 1 in flight", or
+// nothing if there is but one of the kind.
 func (c *cell) describe() string {
 	var words []string
 	for _, p := range c.params {
@@ -182,7 +183,7 @@ func describeParam(key, value string) string {
 func describeSize(s string) string {
 	i := strings.IndexFunc(s, func(r rune) bool { return r < '0' || r > '9' })
 	if i < 0 {
-		return s
+		return withCommas(s) + " B"
 	}
 	return s[:i] + " " + s[i:]
 }

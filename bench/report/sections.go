@@ -41,6 +41,10 @@ var sections = []section{
 		also: []string{"ns/op", "allocs/op"},
 	},
 	{
+		benchmark: "Mask", title: "Masking", units: []string{"ns/op"}, column: "size",
+		text: "Time for masking a payload in place, which begins where the header of its frame ends.",
+	},
+	{
 		benchmark: "Upgrade", title: "Upgrade", units: []string{"cpu-ns/conn", "allocs/conn"},
 		text: "What a server has to do for a connection that is opened, with the request of a browser, and closed again.",
 	},
@@ -168,7 +172,12 @@ func (c column) text(peer, beside string) string {
 	}
 	var ratios []string
 	for _, other := range []string{c.base(), c.floor()} {
-		if reference, ok := c.median(other, c.unit); ok {
+		reference, ok := c.median(other, c.unit)
+		switch {
+		case !ok:
+		case c.unit == "allocs/conn" && other == c.floor():
+			ratios = append(ratios, fmt.Sprintf("%+.1f", value-reference))
+		default:
 			ratios = append(ratios, ratio(value, reference))
 		}
 	}

@@ -44,6 +44,9 @@ func (c *cell) compare(ours, peer, unit string) (v verdict, ok bool) {
 // whole reports whether a peer does what ours does.
 func (c *cell) whole(peer string) bool {
 	p, _ := peers.Find(peer)
+	if c.benchmark == "Mask" {
+		return true
+	}
 	return !p.NoLock && (!p.NoUTF8 || !c.readsText())
 }
 
@@ -103,10 +106,13 @@ func (c *cell) base() string {
 	return ""
 }
 
-// floor returns which peer is the floor in c, or "".
+// floor returns which peer is the floor in c, or "". Who upgrades what net/http has read
+// cannot do with less than a hijack.
 func (c *cell) floor() string {
-	if c.values["floor"] != nil {
-		return "floor"
+	for _, floor := range []string{"hijack", "floor"} {
+		if c.values[floor] != nil && (floor == "floor" || c.benchmark == "Upgrade") {
+			return floor
+		}
 	}
 	return ""
 }
