@@ -1075,6 +1075,7 @@ func TestAnythingAtAnyTime(t *testing.T) {
 			endpoints := []net.Conn{a, struct{ net.Conn }{a}, deadlineFree{a, false}, &brokenConn{a, broken}}
 			duration := func() time.Duration { return time.Duration(1+random.IntN(5000)) * time.Millisecond }
 			cfg := connDefaults(0, duration(), duration(), duration(), duration())
+			cfg.batching = random.IntN(2) == 0
 			server := newConn(endpoints[random.IntN(len(endpoints))], nil, cfg)
 			cfg.side = clientSide
 			client := newConn(b, nil, cfg)

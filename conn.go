@@ -101,7 +101,8 @@ type Conn struct {
 	writeHalf
 
 	// mu is the last of the locks: no other of Conn's is taken, and no I/O done,
-	// while it is held. It guards what follows, and writeHalf.
+	// while it is held; with Batching, frames are made. It guards what follows, and
+	// writeHalf.
 	mu       sync.Mutex
 	end      atomic.Pointer[CloseError] // set once, under mu
 	life     *life                      // made when it is asked for
@@ -263,10 +264,10 @@ func (c *Conn) handshakeDone() bool {
 }
 
 // CloseNow closes the connection without a closing handshake. It does not wait
-// for anything, and calls in progress return at once. The Close frame of a
-// connection that has ended already may be on its way: it is left to arrive,
-// within CloseTimeout. CloseNow returns nil but for an error of closing the
-// network connection.
+// for anything, and calls in progress return at once. What Batching holds is
+// dropped. The Close frame of a connection that has ended already may be on
+// its way: it is left to arrive, within CloseTimeout. CloseNow returns nil but
+// for an error of closing the network connection.
 func (c *Conn) CloseNow() error {
 	c.mu.Lock()
 	ended := c.end.Load() != nil

@@ -374,6 +374,33 @@ func ExampleUpgrader_limits() {
 	// Output: true
 }
 
+// A server answers many small messages with few system calls: what it writes while others wait
+// to be read leaves with the last answer.
+func ExampleUpgrader_batching() {
+	server := serverOf(websocket.Upgrader{Batching: true}, echoAll)
+	defer server.Close()
+
+	ctx := context.Background()
+	c, _, err := websocket.Dial(ctx, server.URL)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer c.CloseNow()
+	c.WriteBatch(ctx,
+		websocket.Message{Type: websocket.MessageText, Data: []byte("one")},
+		websocket.Message{Type: websocket.MessageText, Data: []byte("two")},
+		websocket.Message{Type: websocket.MessageText, Data: []byte("three")})
+	for range 3 {
+		_, data, err := c.Read(ctx)
+		fmt.Println(string(data), err)
+	}
+	// Output:
+	// one <nil>
+	// two <nil>
+	// three <nil>
+}
+
 // Pages of other origins connect if they are listed.
 func ExampleUpgrader_origins() {
 	server := serverOf(websocket.Upgrader{Origins: []string{"https://app.example.com"}}, echoAll)

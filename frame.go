@@ -146,14 +146,20 @@ func parseHeader(b []byte) (header, error) {
 	return h, nil
 }
 
-// beginsWithFrame reports whether b begins with a whole frame.
+// beginsWithFrame reports whether b begins with a whole frame, which may be
+// against the rules.
 func beginsWithFrame(b []byte) bool {
 	if len(b) < 2 || len(b) < headerLen(b) {
 		return false
 	}
-	n := headerLen(b)
-	h, err := parseHeader(b[:n])
-	return err == nil && h.payloadLength <= uint64(len(b)-n)
+	length := uint64(b[1] & 0x7F)
+	switch length {
+	case length16:
+		length = uint64(binary.BigEndian.Uint16(b[2:]))
+	case length64:
+		length = binary.BigEndian.Uint64(b[2:])
+	}
+	return length <= uint64(len(b)-headerLen(b))
 }
 
 // appendHeader appends h as it goes over the wire.

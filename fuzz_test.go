@@ -172,6 +172,7 @@ func FuzzRead(f *testing.F) {
 			r := &fuzzRun{T: t, tape: newTape(cut(stream, cuts)), want: want}
 			r.name = fmt.Sprintf("%s, %s, cut %d", socket.name, way.name, cuts)
 			cfg.compression = fuzzDeflate(deflate, cfg.side)
+			cfg.batching = len(stream)%2 == 1
 			r.conn = socket.conn(r.tape, cfg)
 			err := way.read(r)
 			r.finish(err, socket.all)

@@ -13,11 +13,18 @@ const holdTime = time.Millisecond
 // it, but for ahead.
 type hold struct {
 	buf   *[]byte     // frames in their order, which go before any other; nil: none
-	timer *time.Timer // runs while there are some
+	timer *time.Timer // nil before the first that was held for company
+	timed bool        // timer runs, or has just fired
 
 	// ahead says that a frame lies whole in what was received and not read. The
 	// holder of readMu sets it.
 	ahead atomic.Bool
+}
+
+func (h *hold) setAhead(ahead bool) {
+	if h.ahead.Load() != ahead {
+		h.ahead.Store(ahead)
+	}
 }
 
 // due reports whether what is held is to leave now.
@@ -55,7 +62,6 @@ func (c *Conn) keepInTurn(j *job) bool {
 		return false
 	case h.buf == nil:
 		h.buf = getWriteBuffer()
-		c.startHold()
 	case len(*h.buf) >= batchSize:
 		return false
 	}
@@ -64,12 +70,13 @@ func (c *Conn) keepInTurn(j *job) bool {
 	return true
 }
 
-// startHold has what is held sent after holdTime. c.mu is held.
-func (c *Conn) startHold() {
-	if c.hold.timer == nil {
-		c.hold.timer = afterFunc(holdTime, c.settle)
+// wait has what is held sent after holdTime, by send. Conn.mu is held.
+func (h *hold) wait(send func()) {
+	h.timed = true
+	if h.timer == nil {
+		h.timer = afterFunc(holdTime, send)
 	} else {
-		resetTimer(c.hold.timer, holdTime)
+		resetTimer(h.timer, holdTime)
 	}
 }
 
@@ -81,6 +88,9 @@ func (c *Conn) takeHeld() *[]byte {
 	}
 	buf := c.hold.buf
 	c.hold.buf = nil
-	stopTimer(c.hold.timer)
+	if c.hold.timed {
+		c.hold.timed = false
+		stopTimer(c.hold.timer)
+	}
 	return buf
 }

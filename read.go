@@ -258,8 +258,8 @@ func (l loan) giveBack(c *Conn) {
 	case !c.input.lent.CompareAndSwap(lent, notLent):
 		c.input.lent.Store(notLent)
 		readBuffers.Put(l.shared)
-	case c.readMu.tryLock():
-		c.unlockRead()
+	case c.end.Load() != nil && c.readMu.tryLock():
+		c.unlockRead() // there is nothing left that the buffer is needed for
 	}
 }
 
@@ -396,7 +396,7 @@ func (c *Conn) endMessage() error {
 		return c.fail(err)
 	}
 	if c.hold != nil {
-		c.hold.ahead.Store(beginsWithFrame(c.input.unread))
+		c.hold.setAhead(beginsWithFrame(c.input.unread))
 	}
 	return nil
 }
@@ -899,7 +899,7 @@ func (c *Conn) arm(ctx context.Context) (*guard, error) {
 		return nil, context.Cause(ctx)
 	}
 	if c.hold != nil {
-		c.hold.ahead.Store(false)
+		c.hold.setAhead(false)
 		c.settle()
 	}
 	if err := c.beginWait(); err != nil {

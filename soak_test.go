@@ -21,7 +21,7 @@ import (
 )
 
 // TestSoak has 1,000 clients talk to a server that echoes, in every way that there is to read
-// and to write: fragmented, batched, prepared, pinged, slow, cancelled; and end each connection
+// and to write: fragmented, batched, held, prepared, pinged, slow, cancelled; and end each connection
 // politely, by halves or not at all, and then dial again. Every byte has to come back as it was
 // sent, and when all is over, no goroutine, descriptor or timer is left.
 //
@@ -31,14 +31,7 @@ import (
 //
 // Under the race detector there are 250 clients.
 func TestSoak(t *testing.T) {
-	s := &soak{t: t, duration: 3 * time.Second, seed: 1, clients: 1000}
-	if v := os.Getenv("WEBSOCKET_SOAK"); v != "" {
-		d, err := time.ParseDuration(v)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.duration = d
-	}
+	s := &soak{t: t, duration: soakDuration(t, 3*time.Second), seed: 1, clients: 1000}
 	if v := os.Getenv("WEBSOCKET_SOAK_SEED"); v != "" {
 		seed, err := strconv.ParseUint(v, 10, 64)
 		if err != nil {
@@ -55,6 +48,19 @@ func TestSoak(t *testing.T) {
 	before.wantBack(t)
 	t.Logf("everything was gone %v later", time.Since(over))
 	t.Logf("seed %d: %s", s.seed, s.summary())
+}
+
+// soakDuration returns how long a test is to take.
+func soakDuration(t *testing.T, normally time.Duration) time.Duration {
+	v := os.Getenv("WEBSOCKET_SOAK")
+	if v == "" {
+		return normally
+	}
+	d, err := time.ParseDuration(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
 }
 
 // soakPatience is how long after the end everything may take to end. A handshake at the beginning
@@ -86,8 +92,13 @@ func (s *soak) run() {
 	defer cancel()
 	s.ends = make(map[string]int)
 
-	u := &Upgrader{PingInterval: 500 * time.Millisecond, HandshakeTimeout: soakPatience / 2, CloseTimeout: soakPatience / 2}
-	server := httptest.NewServer(u.Handler(s.accept))
+	u := Upgrader{PingInterval: 500 * time.Millisecond, HandshakeTimeout: soakPatience / 2, CloseTimeout: soakPatience / 2}
+	batching := u
+	batching.Batching = true
+	mux := http.NewServeMux()
+	mux.Handle("/", u.Handler(s.accept))
+	mux.Handle("/batching", batching.Handler(s.accept))
+	server := httptest.NewServer(mux)
 	defer server.Close()
 	defer s.serving.Wait()
 	s.url = server.URL
@@ -298,6 +309,7 @@ func (k *soakClient) errorf(format string, args ...any) {
 
 func (k *soakClient) run() {
 	d := Dialer{
+		Batching:         k.rng.IntN(2) == 0,
 		HandshakeTimeout: soakPatience / 2,
 		CloseTimeout:     soakPatience / 2,
 		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -308,7 +320,8 @@ func (k *soakClient) run() {
 			return nc, err
 		},
 	}
-	url := fmt.Sprintf("%s/?way=%d&polite=%v", k.url, k.rng.IntN(len(soakEchoes)), k.polite)
+	path := []string{"", "batching"}[k.rng.IntN(2)]
+	url := fmt.Sprintf("%s/%s?way=%d&polite=%v", k.url, path, k.rng.IntN(len(soakEchoes)), k.polite)
 	c, _, err := d.Dial(k.ctx, url)
 	if err != nil {
 		k.errorf("Dial: %v", err)

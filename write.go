@@ -273,6 +273,9 @@ func (b *batch) begin(j *job) (done bool, err error) {
 		queue = &c.stream.queue
 	case c.keep(j):
 		due := c.hold.due()
+		if !due && !c.hold.timed {
+			c.hold.wait(c.settle)
+		}
 		c.mu.Unlock()
 		if due {
 			c.settle()
