@@ -181,8 +181,8 @@ func TestReadCompressedCancelledAtAnyTime(t *testing.T) {
 					checkMessages(t, r.got, want)
 					wantPongs(t, p, pings)
 				}
-				if cancelled < 5 {
-					t.Errorf("only %d reads were cancelled", cancelled)
+				if cancelled == 0 {
+					t.Error("no read was cancelled")
 				}
 			})
 		})
