@@ -146,6 +146,20 @@ func parseHeader(b []byte) (header, error) {
 	return h, nil
 }
 
+// parseMessage returns the header that b begins with and its length, if b begins
+// with a whole message in one frame, not compressed, which breaks no rule of
+// this file, and is no longer than limit. Whatever else b begins with, it reports false.
+func parseMessage(b []byte, side side, limit uint64) (h header, n int, ok bool) {
+	if len(b) < 2 || len(b) < headerLen(b) {
+		return h, 0, false
+	}
+	n = headerLen(b)
+	h, err := parseHeader(b[:n])
+	ok = err == nil && h.fin && (h.opcode == opText || h.opcode == opBinary) &&
+		h.payloadLength <= min(limit, uint64(len(b)-n)) && h.check(side, 0) == nil
+	return h, n, ok
+}
+
 // beginsWithFrame reports whether b begins with a whole frame, which may be
 // against the rules.
 func beginsWithFrame(b []byte) bool {

@@ -349,3 +349,38 @@ func TestProtocolError(t *testing.T) {
 		}
 	}
 }
+
+// parseMessage takes what the other rules would admit as a whole message, and
+// nothing else, for all that two bytes can say.
+func TestParseMessage(t *testing.T) {
+	for _, length := range []int{2, 5, 9, 20, 139, 140, 200} {
+		for i := range 1 << 16 {
+			b := make([]byte, length)
+			b[0], b[1] = byte(i>>8), byte(i)
+			b[length-1]++ // so that a length of 16 bits may be minimal, or not
+			b[3%length] += 130
+			for _, s := range []side{serverSide, clientSide} {
+				for _, limit := range []uint64{0, 5, 126, 130, 1000} {
+					h, n, ok := parseMessage(b, s, limit)
+					wantHeader, wantLength, want := messageByRules(b, s, limit)
+					if ok != want || ok && (h != wantHeader || n != wantLength) {
+						t.Fatalf("% x, %v, limit %d: got %+v, %d, %t, want %+v, %d, %t", b[:5], s, limit, h, n, ok, wantHeader, wantLength, want)
+					}
+				}
+			}
+		}
+	}
+}
+
+// messageByRules is parseMessage, by the rules one after the other.
+func messageByRules(b []byte, s side, limit uint64) (header, int, bool) {
+	n := headerLen(b)
+	if len(b) < n {
+		return header{}, 0, false
+	}
+	h, err := parseHeader(b[:n])
+	var in sequence
+	whole := err == nil && h.check(s, 0) == nil && in.next(h, limit) == nil && in.underWay() &&
+		h.fin && uint64(len(b)-n) >= h.payloadLength
+	return h, n, whole
+}

@@ -148,11 +148,8 @@ func (c *Conn) ReadAppend(ctx context.Context, dst []byte) (MessageType, []byte,
 // appendMessage appends the next message, or what a read that was cut short has left
 // of the last one, to dst. c.readMu is held.
 func (c *Conn) appendMessage(ctx context.Context, dst []byte) ([]byte, error) {
-	src, whole, err := c.nextWhole(ctx)
-	if err != nil {
-		return dst, err
-	}
-	if !whole {
+	h, src, ok := c.takeWhole()
+	if !ok {
 		return c.gatherFor(ctx, dst)
 	}
 	n := len(dst)
@@ -163,7 +160,7 @@ func (c *Conn) appendMessage(ctx context.Context, dst []byte) ([]byte, error) {
 		buf = append(dst, src...)
 		src = buf[n:]
 	}
-	if err := c.receivedWhole(buf[n:], src); err != nil {
+	if err := c.receiveWhole(buf[n:], h, src); err != nil {
 		return dst, err
 	}
 	return buf, nil
@@ -172,6 +169,11 @@ func (c *Conn) appendMessage(ctx context.Context, dst []byte) ([]byte, error) {
 // gatherFor appends a message to dst that has not come whole. If dst might have to
 // grow more than once for it, it is gathered elsewhere first.
 func (c *Conn) gatherFor(ctx context.Context, dst []byte) ([]byte, error) {
+	if !c.in.underWay() {
+		if more, err := c.advance(ctx); err != nil || !more {
+			return dst, err
+		}
+	}
 	n, room := c.frame.payloadLength, uint64(cap(dst)-len(dst))
 	if n <= room && room > 0 || n <= maxGrowth && c.frame.fin && !c.in.compressed {
 		return c.gatherMessage(ctx, dst)
@@ -266,20 +268,18 @@ func (l loan) giveBack(c *Conn) {
 // borrowMessage reads a message without giving it a slice of its own. c.readMu
 // is held.
 func (c *Conn) borrowMessage(ctx context.Context) ([]byte, loan, error) {
-	src, whole, err := c.nextWhole(ctx)
-	switch {
-	case err != nil:
-		return nil, loan{}, err
-	case whole && c.input.buf != nil: // and may stay there
-		if err := c.receivedWhole(src, src); err != nil {
+	h, src, ok := c.takeWhole()
+	if ok && c.input.buf != nil { // and may stay there
+		if err := c.receiveWhole(src, h, src); err != nil {
 			return nil, loan{}, err
 		}
 		return src, c.input.lend(), nil
 	}
 	buf := getMessageBuffer()
-	if whole {
+	var err error
+	if ok {
 		*buf = append((*buf)[:0], src...)
-		err = c.receivedWhole(*buf, *buf)
+		err = c.receiveWhole(*buf, h, *buf)
 	} else {
 		*buf, err = c.gatherMessage(ctx, (*buf)[:0])
 	}
@@ -300,32 +300,34 @@ func (c *Conn) awaitMessage(ctx context.Context) error {
 	return c.fill(ctx, 2)
 }
 
-// nextWhole takes the payload of the next message if that has come whole and in
-// one frame, as most have. receivedWhole has to follow then, and gatherMessage otherwise.
-func (c *Conn) nextWhole(ctx context.Context) (src []byte, whole bool, err error) {
-	if c.in.underWay() {
-		return nil, false, nil
+// takeWhole takes the next message if it has come whole, in one frame and not
+// compressed, as most have. receiveWhole has to follow then, and gatherMessage
+// otherwise. c.readMu is held.
+func (c *Conn) takeWhole() (h header, payload []byte, ok bool) {
+	if end := c.end.Load(); c.in.underWay() || end != nil && !end.isLoss() {
+		return h, nil, false
 	}
-	more, err := c.advance(ctx)
-	if err != nil || !more {
-		return nil, err == nil, err
+	h, n, ok := parseMessage(c.input.unread, c.side, c.limit())
+	if !ok {
+		return h, nil, false
 	}
-	n := c.frame.payloadLength
-	if !c.frame.fin || c.in.compressed || uint64(len(c.input.unread)) < n {
-		return nil, false, nil
-	}
-	return c.input.take(int(n)), true, nil
+	c.typ = MessageType(h.opcode)
+	return h, c.input.take(n + int(h.payloadLength))[n:], true
 }
 
-// receivedWhole admits what nextWhole has taken.
-func (c *Conn) receivedWhole(dst, src []byte) error {
-	if len(src) == 0 {
-		return nil // advance has
+// receiveWhole admits what takeWhole has taken, and unmasks it into dst, which may
+// be payload.
+func (c *Conn) receiveWhole(dst []byte, h header, payload []byte) error {
+	if h.masked {
+		maskTo(dst, payload, h.maskingKey)
+	} else if len(payload) > 0 && &dst[0] != &payload[0] {
+		copy(dst, payload)
 	}
-	if err := c.received(dst, src); err != nil {
-		return err
+	if h.opcode == opText && utf8Accept.next(dst) != utf8Accept {
+		return c.fail(errInvalidUTF8)
 	}
-	return c.endMessage()
+	c.lookAhead()
+	return nil
 }
 
 // gatherMessage appends a message to dst as it comes, from its beginning or where
@@ -395,10 +397,15 @@ func (c *Conn) endMessage() error {
 	if err := c.in.end(); err != nil {
 		return c.fail(err)
 	}
+	c.lookAhead()
+	return nil
+}
+
+// lookAhead tells who writes whether there is more to be read, for Batching.
+func (c *Conn) lookAhead() {
 	if c.hold != nil {
 		c.hold.setAhead(beginsWithFrame(c.input.unread))
 	}
-	return nil
 }
 
 // nextFrame reads the header of the next data frame, and all control frames

@@ -190,8 +190,8 @@ func TestReadCancelledAtAnyTime(t *testing.T) {
 				checkMessages(t, r.got, want)
 				wantPongs(t, p, pings)
 			}
-			if cancelled < 20 {
-				t.Errorf("only %d reads were cancelled", cancelled)
+			if cancelled == 0 {
+				t.Error("no read was cancelled")
 			}
 		})
 	}
