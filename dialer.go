@@ -52,8 +52,7 @@ type Dialer struct {
 	CloseTimeout time.Duration
 
 	// WriteTimeout is how long a write may make no progress before
-	// the connection is failed; up to an eighth longer on TLS and whatever else is not a
-	// socket of the kernel. Default: 30 s. Negative: no limit.
+	// the connection is failed. Default: 30 s. Negative: no limit.
 	WriteTimeout time.Duration
 
 	// Batching has messages leave together that are written while others

@@ -68,9 +68,7 @@ type writeHalf struct {
 	owed owed
 	hold *hold // nil without Batching
 
-	// These belong to the holder of the socket.
-	writeGuards   guards
-	writeDeadline time.Duration // what is set, by now; 0: nothing
+	writeGuards guards // they belong to the holder of the socket
 }
 
 // A job is what one call wants to have written.
@@ -806,11 +804,8 @@ func (c *Conn) writeWaiting(ctx context.Context, p []byte) (n int, err error) {
 		}
 	}
 	fired := c.writeGuards.letGo(g) || ctx.Err() != nil
+	c.nc.SetWriteDeadline(time.Time{}) // a tls.Conn writes while it reads, too
 	late := errors.Is(err, os.ErrDeadlineExceeded)
-	if fired || late || !c.leavesDeadline() {
-		c.nc.SetWriteDeadline(time.Time{})
-		c.writeDeadline = 0
-	}
 	switch {
 	case n == len(p):
 		return n, nil
@@ -826,7 +821,9 @@ func (c *Conn) writeWaiting(ctx context.Context, p []byte) (n int, err error) {
 
 // writePiece writes p within WriteTimeout, unless g fires.
 func (c *Conn) writePiece(g *guard, p []byte) (int, error) {
-	c.extendWriteDeadline()
+	if c.writeTimeout > 0 {
+		c.nc.SetWriteDeadline(time.Now().Add(c.writeTimeout))
+	}
 	if g.fired() {
 		return 0, errWithdrawn // its deadline may have been overwritten
 	}
@@ -835,31 +832,6 @@ func (c *Conn) writePiece(g *guard, p []byte) (int, error) {
 		err = io.ErrShortWrite
 	}
 	return n, err
-}
-
-// extendWriteDeadline gives a write WriteTimeout. A deadline that is left set is
-// good for the writes of an eighth of that time.
-func (c *Conn) extendWriteDeadline() {
-	if c.writeTimeout <= 0 {
-		return
-	}
-	now, timeout := now(), c.writeTimeout
-	if c.leavesDeadline() {
-		if c.writeDeadline-now >= timeout {
-			return
-		}
-		timeout += timeout / 8
-	}
-	c.writeDeadline = now + timeout
-	c.nc.SetWriteDeadline(time.Now().Add(timeout))
-}
-
-// leavesDeadline reports whether a write deadline that passes does nothing but to
-// end a write. On a socket of the kernel it would fail the next attempt too, and a
-// pump ends the connection.
-func (c *Conn) leavesDeadline() bool {
-	_, pumped := c.nc.(*pump)
-	return c.sock.direct() && !pumped
 }
 
 // Flush returns when the kernel has what was written by calls that have begun,
