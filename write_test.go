@@ -1344,7 +1344,7 @@ func TestWriteAfterLong(t *testing.T) {
 	inWriteBubble(t, 100, func(t *testing.T, c *Conn, peer *writePeer) {
 		for i := range 5 {
 			call := goWrite(t.Context(), c, pattern(500, i))
-			time.Sleep(time.Duration(i) * c.writeTimeout / 4) // and it goes on waiting
+			time.Sleep(time.Duration(i) * c.writeTimeout / 5) // and it goes on waiting
 			peer.want(t, opBinary, true, pattern(500, i))
 			call.wantNow(t, nil)
 			time.Sleep(time.Duration(i) * c.writeTimeout / 2)
