@@ -84,7 +84,7 @@ func (h *huffman) build() (size int) {
 		for range 2 {
 			l, f := h.leaves[leaf].freq(), freqs[node]
 			sum += min(l, f)
-			h.parents[node] = uint16(made) // for now, if it is the leaf
+			h.parents[node] = uint16(made) // and anew in a later turn, if it is the leaf that is taken
 			isNode := int((int64(f)-int64(l))>>63) & 1
 			node += isNode
 			leaf += 1 - isNode
