@@ -1337,6 +1337,59 @@ func TestWriteKeepsNothing(t *testing.T) {
 	})
 }
 
+// A deafConn takes all that is written.
+type deafConn struct {
+	net.Conn
+	poked atomic.Int32 // with a deadline that has passed
+}
+
+func (c *deafConn) Write(p []byte) (int, error)     { return len(p), nil }
+func (c *deafConn) SetReadDeadline(time.Time) error { return nil }
+func (c *deafConn) Close() error                    { return nil }
+
+func (c *deafConn) SetWriteDeadline(t time.Time) error {
+	if t == aLongTimeAgo {
+		c.poked.Add(1)
+	}
+	return nil
+}
+
+// On what is no socket of the kernel, a context that comes again stays registered:
+// to write costs no allocation. Its end does nothing to the writes under others.
+func TestWriteKeepsContext(t *testing.T) {
+	nc := new(deafConn)
+	c := newConn(nc, nil, connDefaults(0, -1, 0, 0, 0))
+	defer c.CloseNow()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	message := pattern(100, 1)
+	write := func(ctx context.Context) error { return c.Write(ctx, MessageBinary, message) }
+	if allocs := testing.AllocsPerRun(100, func() { write(ctx) }); allocs != 0 && !raceEnabled() {
+		t.Errorf("got %v allocations for a Write, want none", allocs)
+	}
+	if c.writeGuards.kept == nil {
+		t.Error("the context is not kept")
+	}
+
+	cancel()
+	if err := write(ctx); err != context.Canceled {
+		t.Errorf("after its end: got %v, want %v", err, context.Canceled)
+	}
+	for range 3 {
+		if err := write(t.Context()); err != nil {
+			t.Errorf("under another: got %v", err)
+		}
+	}
+	if n := nc.poked.Load(); n != 0 {
+		t.Errorf("the deadline was set %d times though nobody waited", n)
+	}
+
+	c.CloseNow()
+	if c.writeGuards.kept != nil {
+		t.Error("a context is kept after the end")
+	}
+}
+
 // WriteTimeout
 
 // What a write leaves set does not end those that come long after.
