@@ -160,20 +160,25 @@ func parseMessage(b []byte, side side, limit uint64) (h header, n int, ok bool) 
 	return h, n, ok
 }
 
-// beginsWithFrame reports whether b begins with a whole frame, which may be
-// against the rules.
+// beginsWithFrame reports whether b begins with a whole frame.
 func beginsWithFrame(b []byte) bool {
 	if len(b) < 2 || len(b) < headerLen(b) {
 		return false
 	}
-	length := uint64(b[1] & 0x7F)
-	switch length {
-	case length16:
-		length = uint64(binary.BigEndian.Uint16(b[2:]))
-	case length64:
-		length = binary.BigEndian.Uint64(b[2:])
+	n := headerLen(b)
+	h, err := parseHeader(b[:n])
+	return err == nil && h.payloadLength <= uint64(len(b)-n)
+}
+
+// unmask writes src, a part of the payload of a frame with the header h, to dst as it
+// was before it was masked, if it was. dst is as long as src, and is src
+// itself or overlaps it nowhere.
+func (h header) unmask(dst, src []byte) {
+	if h.masked {
+		maskTo(dst, src, h.maskingKey)
+	} else if len(src) > 0 && &dst[0] != &src[0] {
+		copy(dst, src)
 	}
-	return length <= uint64(len(b)-headerLen(b))
 }
 
 // appendHeader appends h as it goes over the wire.

@@ -318,11 +318,7 @@ func (c *Conn) takeWhole() (h header, payload []byte, ok bool) {
 // receiveWhole admits what takeWhole has taken, and unmasks it into dst, which may
 // be payload.
 func (c *Conn) receiveWhole(dst []byte, h header, payload []byte) error {
-	if h.masked {
-		maskTo(dst, payload, h.maskingKey)
-	} else if len(payload) > 0 && &dst[0] != &payload[0] {
-		copy(dst, payload)
-	}
+	h.unmask(dst, payload)
 	if h.opcode == opText && utf8Accept.next(dst) != utf8Accept {
 		return c.fail(errInvalidUTF8)
 	}
@@ -565,12 +561,8 @@ func grow(buf []byte, start int, n uint64) []byte {
 // received admits src as the next payload of the frame under way, and unmasks
 // it into dst, which may be src.
 func (c *Conn) received(dst, src []byte) error {
-	if c.frame.masked {
-		maskTo(dst, src, c.frame.maskingKey)
-		c.frame.maskingKey = rotate(c.frame.maskingKey, len(src))
-	} else if &dst[0] != &src[0] {
-		copy(dst, src)
-	}
+	c.frame.unmask(dst, src)
+	c.frame.maskingKey = rotate(c.frame.maskingKey, len(src))
 	c.frame.payloadLength -= uint64(len(src))
 	if err := c.in.payload(dst); err != nil {
 		return c.fail(err)

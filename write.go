@@ -330,14 +330,9 @@ func (b *batch) addFollowers(err error) error {
 	return err
 }
 
-// end waits for the rest to be written, after the kernel has taken n bytes or
-// returned err, and lets go of the socket.
+// end is wrote for the buffer, and lets go of the socket.
 func (b *batch) end(n int, err error) error {
-	if err == nil && n < len(*b.buf) {
-		err = b.writeRest(n)
-	}
-	if err != nil {
-		b.began = b.began || n > 0
+	if err = b.wrote(*b.buf, n, err); err != nil {
 		return b.fail(err)
 	}
 	putWriteBuffer(b.buf)
@@ -347,13 +342,6 @@ func (b *batch) end(n int, err error) error {
 	b.c.owedLeft(b.owed)
 	b.c.release()
 	return nil
-}
-
-// writeRest writes what is in the buffer from n on.
-func (b *batch) writeRest(n int) error {
-	m, err := b.c.writeWaiting(b.ctx, (*b.buf)[n:])
-	b.began = b.began || n+m > 0
-	return err
 }
 
 // await waits for w's turn, or for w to be written by others. It reports whether
@@ -774,6 +762,12 @@ func (b *batch) transmit(p []byte) error {
 		return nil
 	}
 	n, err := b.c.sock.write(p)
+	return b.wrote(p, n, err)
+}
+
+// wrote waits for the rest of p to be written, after the kernel has taken n bytes
+// or returned err.
+func (b *batch) wrote(p []byte, n int, err error) error {
 	if err == nil && n < len(p) {
 		var m int
 		m, err = b.c.writeWaiting(b.ctx, p[n:])
