@@ -913,7 +913,7 @@ func TestHoldInFlight(t *testing.T) {
 	before.wantBack(t)
 	messages, writes := f.messages.Load(), f.writes.Load()
 	t.Logf("%d messages of %d MiB came back, in %d system calls of the server", messages, f.bytes.Load()>>20, writes)
-	if writes > messages/2 {
+	if writes > messages/2+2*clients { // a slow machine spends its time on opening and closing
 		t.Errorf("the server has made %d system calls to write %d messages", writes, messages)
 	}
 }
