@@ -77,8 +77,15 @@ func dialListener(t testing.TB, ln net.Listener) (accepted, dialed net.Conn) {
 
 func dialTLS(t testing.TB, s side) (endpoint, peer net.Conn) {
 	t.Helper()
+	endpoint, peer = dialTCP(t, s)
+	return secure(t, endpoint, peer, s)
+}
+
+// secure returns a TLS connection over the one between endpoint, which is of the given side, and peer.
+func secure(t testing.TB, endpoint, peer net.Conn, s side) (_, _ *tls.Conn) {
+	t.Helper()
 	serverConfig, clientConfig := tlsConfigs()
-	server, client := dialTCP(t, s)
+	server, client := endpoint, peer
 	if s == clientSide {
 		server, client = client, server
 	}

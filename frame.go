@@ -3,6 +3,7 @@ package websocket
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 )
@@ -160,15 +161,25 @@ func parseMessage(b []byte, side side, limit uint64) (h header, n int, ok bool) 
 	return h, n, ok
 }
 
-// beginsWithFrame reports whether b begins with a whole frame.
-func beginsWithFrame(b []byte) bool {
-	if len(b) < 2 || len(b) < headerLen(b) {
-		return false
+// frameEnd returns where the frame that b begins with ends, as far as b says: where the
+// part of its header ends that says more, or math.MaxUint64 if the header breaks a rule.
+func frameEnd(b []byte) uint64 {
+	if len(b) < 2 {
+		return 2
 	}
 	n := headerLen(b)
+	if len(b) < n {
+		return uint64(n)
+	}
 	h, err := parseHeader(b[:n])
-	return err == nil && h.payloadLength <= uint64(len(b)-n)
+	if err != nil {
+		return math.MaxUint64
+	}
+	return uint64(n) + h.payloadLength
 }
+
+// beginsWithFrame reports whether b begins with a whole frame.
+func beginsWithFrame(b []byte) bool { return frameEnd(b) <= uint64(len(b)) }
 
 // unmask writes src, a part of the payload of a frame with the header h, to dst as it
 // was before it was masked, if it was. dst is as long as src, and is src

@@ -530,16 +530,18 @@ type tapeSocket struct{ *tape }
 
 func (s tapeSocket) direct() bool { return false }
 
+func (s tapeSocket) readOn(*input) {}
+
 func (s tapeSocket) fill(in *input, _ int) error {
 	in.park()
-	buf := readBuffers.Get().(*readBuffer)
-	old := copy(buf[:], in.unread)
-	n, err := s.Read(buf[old:])
+	buf := getReadBuffer(in.full)
+	old := copy(*buf, in.unread)
+	n, err := s.Read((*buf)[old:])
 	if err != nil {
-		readBuffers.Put(buf)
+		buf.free()
 		return err
 	}
-	in.buf, in.unread = buf, buf[:old+n]
+	in.buf, in.unread, in.full = buf, (*buf)[:old+n], old+n == len(*buf)
 	return nil
 }
 
@@ -611,7 +613,9 @@ var fuzzWays = []fuzzWay{
 				}
 				return err
 			}
-			spoil(readBuffers.Get().(*readBuffer)) // which is not the one that m lies in
+			for _, long := range []bool{false, true} {
+				spoil(getReadBuffer(long)) // which is not the one that m lies in
+			}
 			r.got(m.Type, m.Data)
 			clear(m.Data) // it is the body's
 		}
@@ -720,8 +724,8 @@ var fuzzWays = []fuzzWay{
 
 // spoil makes what is in buf worthless, and gives it back.
 func spoil(buf *readBuffer) {
-	clear(buf[:])
-	readBuffers.Put(buf)
+	clear(*buf)
+	buf.free()
 }
 
 // A fuzzRun is one way to read a stream.

@@ -152,6 +152,57 @@ func TestNotHeld(t *testing.T) {
 	})
 }
 
+// A tls.Conn gives of a record as little at a time as is asked for. What came in one is
+// answered in one, whatever the length of its messages.
+func TestHeldOverTLS(t *testing.T) {
+	tlsConfigs() // made outside of the bubbles
+	for _, size := range []int{0, 1, 26, 30, 57, 58, 59, 125, 400} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			eachSide(t, func(t *testing.T, side side) {
+				synctest.Test(t, func(t *testing.T) { holdOverTLS(t, side, size) })
+			})
+		})
+	}
+}
+
+func holdOverTLS(t *testing.T, side side, size int) {
+	a, b := testnet.Pipe()
+	endpoint, nc := secure(t, a, b, side)
+	sent := &countedConn{Conn: endpoint}
+	c, peer := newWriteConn(t, sent, side, withBatching), newWritePeer(t, nc, side)
+	n := 1100 / frameLength(1-side, size) // fit the first records, which are shorter
+	payload := func(i int) []byte { return bytes.Repeat([]byte{byte(i)}, size) }
+	var answered []int
+	for range 2 { // also from where the first has left the connection
+		var b []byte
+		for i := range n {
+			b = peer.append(b, sentFrame{opBinary, string(payload(i))})
+		}
+		peer.Write(b)
+		for i := range n {
+			_, p, err := c.Read(t.Context())
+			if err != nil || !bytes.Equal(p, payload(i)) {
+				t.Fatalf("got %q, %v, want %q", p, err, payload(i))
+			}
+			if err := c.Write(t.Context(), MessageBinary, p); err != nil {
+				t.Fatal(err)
+			}
+		}
+		answered = append(answered, n*frameLength(side, size))
+		for i := range n {
+			peer.want(t, opBinary, true, payload(i))
+		}
+	}
+	sent.wantSent(t, answered...)
+
+	// And then it waits for bytes as before.
+	reading := goCall(func() error { _, _, err := c.Read(t.Context()); return err })
+	synctest.Wait()
+	reading.wantBlocked(t)
+	peer.Write(peer.append(nil, second))
+	reading.wantNow(t, nil)
+}
+
 // What makes held frames leave, which they do first, together and at once.
 func TestHeldLeave(t *testing.T) {
 	large := strings.Repeat("large", smallMessage/5+1)

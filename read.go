@@ -253,13 +253,13 @@ type loan struct {
 func (l loan) giveBack(c *Conn) {
 	switch {
 	case l.whole != nil:
-		readBuffers.Put(l.whole)
+		l.whole.free()
 	case l.message != nil:
 		putMessageBuffer(l.message)
 	case l.shared == nil:
 	case !c.input.lent.CompareAndSwap(lent, notLent):
 		c.input.lent.Store(notLent)
-		readBuffers.Put(l.shared)
+		l.shared.free()
 	case c.end.Load() != nil && c.readMu.tryLock():
 		c.unlockRead() // there is nothing left that the buffer is needed for
 	}
@@ -297,7 +297,7 @@ func (c *Conn) awaitMessage(ctx context.Context) error {
 	if c.in.underWay() || len(c.input.unread) > 0 {
 		return nil
 	}
-	return c.fill(ctx, 2)
+	return c.fill(ctx, aFrame)
 }
 
 // takeWhole takes the next message if it has come whole, in one frame and not
@@ -399,9 +399,13 @@ func (c *Conn) endMessage() error {
 
 // lookAhead tells who writes whether there is more to be read, for Batching.
 func (c *Conn) lookAhead() {
-	if c.hold != nil {
-		c.hold.setAhead(beginsWithFrame(c.input.unread))
+	if c.hold == nil {
+		return
 	}
+	if !beginsWithFrame(c.input.unread) {
+		c.sock.readOn(&c.input)
+	}
+	c.hold.setAhead(beginsWithFrame(c.input.unread))
 }
 
 // nextFrame reads the header of the next data frame, and all control frames
@@ -441,7 +445,7 @@ func (c *Conn) nextFrame(ctx context.Context) error {
 func (c *Conn) peekHeader(ctx context.Context) (h header, n int, err error) {
 	for n = 2; ; {
 		if len(c.input.unread) < n {
-			if err := c.fill(ctx, n); err != nil {
+			if err := c.fill(ctx, aFrame); err != nil {
 				return h, 0, err
 			}
 			continue
@@ -596,7 +600,7 @@ func (c *Conn) awaitCompressed(ctx context.Context) error {
 	if c.in.pending || c.frame.payloadLength == 0 || len(c.input.unread) > 0 {
 		return nil
 	}
-	return c.fill(ctx, int(min(c.frame.payloadLength, uint64(len(readBuffer{})))))
+	return c.fill(ctx, int(min(c.frame.payloadLength, readBufferLength)))
 }
 
 // inflate inflates what has come of the payload of a compressed message, and
@@ -675,12 +679,12 @@ func (c *Conn) discardInflated(ctx context.Context) error {
 	if err := c.awaitCompressed(ctx); err != nil {
 		return err
 	}
-	buf := readBuffers.Get().(*readBuffer)
-	defer readBuffers.Put(buf)
+	buf := getReadBuffer(false)
+	defer buf.free()
 	for full := true; full; {
 		var out []byte
 		var err error
-		if out, full, err = c.inflate(buf[:0], 0); err != nil {
+		if out, full, err = c.inflate((*buf)[:0], 0); err != nil {
 			return err
 		}
 		c.remember(out)
@@ -870,8 +874,8 @@ func (c *Conn) readNothing(ctx context.Context) error {
 	return err
 }
 
-// fill waits for bytes and adds them to what is unread, of which need are
-// wanted. c.readMu is held.
+// fill waits for bytes and adds them to what is unread, of which need, or aFrame,
+// are wanted. c.readMu is held.
 func (c *Conn) fill(ctx context.Context, need int) error {
 	g, err := c.arm(ctx)
 	if err != nil {
@@ -941,12 +945,42 @@ type input struct {
 	buf    *readBuffer  // nil, if unread lies elsewhere
 	lent   atomic.Int32 // whether a message in buf is in use
 	held   [maxHeaderLength]byte
+	full   bool // the last fill had room for no more
 }
 
-// A readBuffer takes what one read from the socket may give.
-type readBuffer [32 << 10]byte
+// A readBuffer takes what one read from the socket may give. It is longer if the last
+// has filled one.
+type readBuffer []byte
 
-var readBuffers = sync.Pool{New: func() any { return new(readBuffer) }}
+const (
+	readBufferLength = 32 << 10
+	longBufferLength = 128 << 10
+)
+
+var (
+	readBuffers = sync.Pool{New: func() any { return newReadBuffer(readBufferLength) }}
+	longBuffers = sync.Pool{New: func() any { return newReadBuffer(longBufferLength) }}
+)
+
+func newReadBuffer(n int) *readBuffer {
+	b := make(readBuffer, n)
+	return &b
+}
+
+func getReadBuffer(long bool) *readBuffer {
+	if long {
+		return longBuffers.Get().(*readBuffer)
+	}
+	return readBuffers.Get().(*readBuffer)
+}
+
+func (b *readBuffer) free() {
+	if len(*b) == longBufferLength {
+		longBuffers.Put(b)
+	} else {
+		readBuffers.Put(b)
+	}
+}
 
 // The states of a readBuffer. Whoever ends the last but one use of it leaves it
 // to the other.
@@ -990,7 +1024,7 @@ func (in *input) park() {
 	in.keep(in.unread)
 	in.buf = nil
 	if buf != nil && !in.lent.CompareAndSwap(lent, outlived) {
-		readBuffers.Put(buf)
+		buf.free()
 	}
 }
 
@@ -1005,7 +1039,7 @@ func (in *input) release() {
 func (in *input) drop() {
 	in.unread = nil
 	if in.buf != nil && in.lent.Load() == notLent {
-		readBuffers.Put(in.buf)
+		in.buf.free()
 		in.buf = nil
 	}
 }

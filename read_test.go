@@ -1685,3 +1685,68 @@ func TestNoDeadlinesWrite(t *testing.T) {
 		}
 	})
 }
+
+// A message is there when its last byte is, whatever has come of the next.
+func TestPartOfTheNext(t *testing.T) {
+	onNetworks(t, func(t *testing.T, n network) {
+		c, p := n.connect(t, testConfig(serverSide))
+		for _, size := range []int{0, 10, 51, 52, 56, 57, 58, 59, 125, 126, 1000, directLength} {
+			for _, next := range []int{0, 10, 200, directLength, readBufferLength + 1} {
+				first, second := strings.Repeat("1", size), strings.Repeat("2", next)
+				frame := p.frame(opText, second)
+				for _, part := range []int{1, 2, 5, 7, len(frame) / 2, len(frame) - 1} {
+					p.send(append(p.frame(opText, first), frame[:min(part, len(frame)-1)]...))
+					typ, data, err := c.Read(t.Context())
+					wantRead(t, typ, data, err, first)
+					p.send(frame[min(part, len(frame)-1):])
+					typ, data, err = c.Read(t.Context())
+					wantRead(t, typ, data, err, second)
+				}
+			}
+		}
+	})
+}
+
+// After a read that filled its buffer comes one that has a longer one; after one that did not,
+// the shorter is enough again.
+func TestLongBuffer(t *testing.T) {
+	c, p := tcp.connect(t, testConfig(serverSide))
+	const most = 2000
+	var sent []byte
+	for i := range 2 * longBufferLength / 1000 {
+		sent = append(sent, p.frame(opBinary, string(numbered(0, i, 8+i*7%most)))...)
+	}
+	written := async(func() error { _, err := p.Write(append(sent, p.frame(opBinary, "the last")...)); return err })
+	select {
+	case <-written:
+	case <-time.After(time.Second): // the kernel has as much as it takes
+	}
+	lengths := map[int]bool{}
+	n := 0
+	for m, err := range c.Messages(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(m.Data) == "the last" {
+			break
+		}
+		if want := numbered(0, n, 8+n*7%most); !bytes.Equal(m.Data, want) {
+			t.Fatalf("got message %d as %.40q, want %.40q", n, m.Data, want)
+		}
+		n++
+		if c.input.buf != nil {
+			lengths[len(*c.input.buf)] = true
+		}
+	}
+	if !lengths[readBufferLength] || !lengths[longBufferLength] {
+		t.Errorf("got buffers of %v bytes, want of %d and of %d", lengths, readBufferLength, longBufferLength)
+	}
+	for range 2 {
+		p.send(p.frame(opText, "alone"))
+		typ, data, err := c.Read(t.Context())
+		wantRead(t, typ, data, err, "alone")
+	}
+	if c.input.full || c.input.buf != nil {
+		t.Errorf("after a short read, the next has a long buffer (%v), and %p is held", c.input.full, c.input.buf)
+	}
+}

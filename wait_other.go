@@ -12,8 +12,12 @@ import (
 // A socket is a net.Conn as Conn reads it, and writes it while that takes no
 // waiting.
 type socket interface {
-	// fill waits for bytes and adds them to in, of which need are wanted.
+	// fill waits for bytes and adds them to in, of which need are wanted, or, if need is
+	// aFrame, the rest of the frame that comes.
 	fill(in *input, need int) error
+
+	// readOn adds to in what the last fill may have left that needs no waiting.
+	readOn(in *input)
 
 	// read waits for bytes and reads them into p.
 	read(p []byte) (int, error)
@@ -26,9 +30,12 @@ type socket interface {
 	write(p []byte) (int, error)
 }
 
-// A plainSocket is any net.Conn. It waits with a few bytes, and reads payload to
-// where it goes. Only for compressed payload, which goes nowhere as it is, it
-// waits with a buffer.
+// aFrame is what fill is to wait for between two frames.
+const aFrame = 0
+
+// A plainSocket is any net.Conn. It waits for a frame with a few bytes. What is missing
+// of it then, it reads into a buffer; of a long one, payload is read to where it goes.
+// Only for compressed payload, which goes nowhere as it is, it waits with a buffer.
 type plainSocket struct {
 	nc   net.Conn
 	held [64]byte
@@ -40,15 +47,44 @@ func (s *plainSocket) fill(in *input, need int) error {
 	if in.buf != nil {
 		in.park()
 	}
-	room := s.held[:]
-	if need > len(room) {
-		in.buf = readBuffers.Get().(*readBuffer)
-		room = in.buf[:]
+	if need > len(s.held) {
+		return s.fillBuffer(in)
 	}
-	n := copy(room, in.unread)
-	m, err := s.read(room[n:])
-	in.unread = room[:n+m]
+	n := copy(s.held[:], in.unread)
+	m, err := s.read(s.held[n:])
+	in.unread = s.held[:n+m]
+	in.full = n+m == len(s.held)
+	if in.full && need == aFrame {
+		if missing := frameEnd(in.unread) - uint64(n+m); 0 < missing && missing < directLength {
+			s.fillBuffer(in) // an error will come again
+		}
+	}
 	return err
+}
+
+// fillBuffer gets a buffer for what is unread and what comes next, and keeps it if something
+// does.
+func (s *plainSocket) fillBuffer(in *input) error {
+	in.full = false
+	buf := getReadBuffer(false)
+	n := copy(*buf, in.unread)
+	m, err := s.read((*buf)[n:])
+	if m == 0 {
+		buf.free()
+		return err
+	}
+	in.buf, in.unread = buf, (*buf)[:n+m]
+	return nil
+}
+
+// readOn reads what a tls.Conn has left of a record. No wait is in progress that needs the
+// deadline.
+func (s *plainSocket) readOn(in *input) {
+	if in.full {
+		s.nc.SetReadDeadline(aLongTimeAgo)
+		s.fillBuffer(in)
+		s.nc.SetReadDeadline(time.Time{})
+	}
 }
 
 func (s *plainSocket) read(p []byte) (int, error) {

@@ -49,6 +49,9 @@ func (s *rawSocket) open(nc net.Conn) bool {
 
 func (s *rawSocket) direct() bool { return false }
 
+// readOn does nothing: to find out whether there is more is as much as to wait for it.
+func (s *rawSocket) readOn(*input) {}
+
 func (s *rawSocket) fill(in *input, _ int) error {
 	in.park()
 	s.input = in
@@ -89,8 +92,8 @@ func (s *rawSocket) readOnce() func(uintptr) bool {
 	return func(fd uintptr) bool {
 		p, buf := s.p, (*readBuffer)(nil)
 		if s.input != nil {
-			buf = readBuffers.Get().(*readBuffer)
-			p = buf[copy(buf[:], s.input.unread):]
+			buf = getReadBuffer(s.input.full)
+			p = (*buf)[copy(*buf, s.input.unread):]
 		}
 		n, err := syscall.Read(int(fd), p)
 		for err == syscall.EINTR {
@@ -98,9 +101,10 @@ func (s *rawSocket) readOnce() func(uintptr) bool {
 		}
 		switch {
 		case n > 0 && buf != nil:
-			s.input.buf, s.input.unread = buf, buf[:len(s.input.unread)+n]
+			s.input.buf, s.input.unread = buf, (*buf)[:len(s.input.unread)+n]
+			s.input.full = n == len(p)
 		case buf != nil:
-			readBuffers.Put(buf)
+			buf.free()
 		}
 		if err == syscall.EAGAIN {
 			return false
