@@ -3,6 +3,7 @@ package websocket
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -10,12 +11,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
+	"math"
 	"net"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -64,7 +66,7 @@ type Dialer struct {
 	// What is in the buffer is sent when a read finds no whole message received, at
 	// 64 KiB, before a larger message, by Conn.Flush and Conn.Close, and after
 	// a millisecond. If that fails, so does the connection, as the calls that follow
-	// say. Over TLS little is gained, as only a few dozen bytes are read ahead. Default: off.
+	// say. Over TLS, messages that came in one record are answered together. Default: off.
 	Batching bool
 
 	// HandshakeTimeout limits everything from the look-up of the host to
@@ -95,11 +97,11 @@ type Dialer struct {
 
 // Limits on what a server may answer.
 const (
-	maxResponseHead  = 64 << 10 // bytes of status line and header
-	maxResponseLines = 100      // of them
-	maxInformational = 5        // 1xx responses before the one that counts
-	maxResponseBody  = 4 << 10  // bytes of a refusal to be kept
-	bodyTimeout      = time.Second
+	maxResponseHead   = 64 << 10 // bytes before the first frame or the content
+	maxResponseFields = 100      // of a header
+	maxInformational  = 5        // 1xx responses before the one that counts
+	maxResponseBody   = 4 << 10  // bytes of a refusal to be kept
+	bodyTimeout       = time.Second
 )
 
 var (
@@ -161,9 +163,17 @@ func (d *Dialer) withTimeout(ctx context.Context) (context.Context, context.Canc
 	if timeout < 0 {
 		return context.WithCancel(ctx)
 	}
-	return context.WithTimeoutCause(ctx, timeout,
-		fmt.Errorf("websocket: opening handshake not complete within %v: %w", timeout, context.DeadlineExceeded))
+	return context.WithTimeoutCause(ctx, timeout, timeoutError(timeout))
 }
+
+// A timeoutError says that the opening handshake took longer than it may.
+type timeoutError time.Duration
+
+func (e timeoutError) Error() string {
+	return fmt.Sprintf("websocket: opening handshake not complete within %v: %v", time.Duration(e), e.Unwrap())
+}
+
+func (e timeoutError) Unwrap() error { return context.DeadlineExceeded }
 
 // dialError returns err as the user gets it: the server's answer, or the cause of ctx if
 // that has ended. A net.Dialer watches the deadline of ctx too, and may be the first to see it.
@@ -182,7 +192,7 @@ func dialError(ctx context.Context, err error) error {
 
 // newRequest returns the request that is the opening handshake.
 func (d *Dialer) newRequest(rawURL string) (*http.Request, error) {
-	u, err := parseURL(rawURL)
+	u, host, err := parseURL(rawURL)
 	if err != nil {
 		return nil, fmt.Errorf("websocket: %w", err)
 	}
@@ -199,7 +209,7 @@ func (d *Dialer) newRequest(rawURL string) (*http.Request, error) {
 		ProtoMajor: 1,
 		ProtoMinor: 1,
 		Header:     d.header(u),
-		Host:       hostField(u),
+		Host:       host,
 	}
 	if err := checkHeader(req.Header); err != nil {
 		return nil, fmt.Errorf("websocket: Dialer.Header: %w", err)
@@ -215,15 +225,16 @@ func (d *Dialer) newRequest(rawURL string) (*http.Request, error) {
 	return req, nil
 }
 
-// parseURL parses the URL of a server, in the form in which net/http knows it.
+// parseURL parses the URL of a server, in the form in which net/http knows it,
+// and returns the Host header field for it too.
 //
 // "Fragment identifiers are meaningless in the context of WebSocket URIs
 // and MUST NOT be used on these URIs." (section 3)
-func parseURL(rawURL string) (*url.URL, error) {
-	u, err := url.Parse(rawURL)
+func parseURL(rawURL string) (u *url.URL, host string, err error) {
+	u, err = url.Parse(rawURL)
 	if err != nil {
 		// The text of err has the URL, and that may have a password.
-		return nil, fmt.Errorf("invalid URL: %w", err.(*url.Error).Err)
+		return nil, "", fmt.Errorf("invalid URL: %w", err.(*url.Error).Err)
 	}
 	switch u.Scheme {
 	case "ws":
@@ -232,28 +243,29 @@ func parseURL(rawURL string) (*url.URL, error) {
 		u.Scheme = "https"
 	case "http", "https":
 	default:
-		return nil, fmt.Errorf("scheme %q is not ws, wss, http or https", u.Scheme)
+		return nil, "", fmt.Errorf("scheme %q is not ws, wss, http or https", u.Scheme)
 	}
-	if !validAuthority(hostField(u)) || u.Hostname() == "" {
-		return nil, fmt.Errorf("invalid host %q of the URL", u.Host)
+	host = hostField(u)
+	if !validAuthority(host) || u.Hostname() == "" {
+		return nil, "", fmt.Errorf("invalid host %q of the URL", u.Host)
 	}
 	u.Fragment, u.RawFragment = "", ""
 	u.RawQuery = escapeQuery(u.RawQuery)
-	return u, nil
+	return u, host, nil
 }
 
 // escapeQuery percent-encodes what may not be in the query of a
 // request, and leaves the rest as it is.
 func escapeQuery(query string) string {
-	var b strings.Builder
+	var b []byte
 	for i := range len(query) {
 		if c := query[i]; c <= ' ' || c >= 0x7f {
-			fmt.Fprintf(&b, "%%%02X", c)
+			b = fmt.Appendf(b, "%%%02X", c)
 		} else {
-			b.WriteByte(c)
+			b = append(b, c)
 		}
 	}
-	return b.String()
+	return string(b)
 }
 
 // validAuthority reports whether s may be in a Host header field.
@@ -289,11 +301,10 @@ func withoutZone(host string) string {
 
 // dialAddress returns the address that u is to be found at.
 func dialAddress(u *url.URL) string {
-	port := u.Port()
-	if port == "" {
-		port = defaultPort(u.Scheme)
+	if u.Port() != "" {
+		return u.Host
 	}
-	return net.JoinHostPort(u.Hostname(), port)
+	return net.JoinHostPort(u.Hostname(), defaultPort(u.Scheme))
 }
 
 // header returns d.Header, and what goes with the URL. If d.Header has
@@ -325,10 +336,11 @@ func (d *Dialer) header(u *url.URL) http.Header {
 func (d *Dialer) addHandshake(h http.Header) {
 	var nonce [16]byte
 	rand.Read(nonce[:])
-	h["Upgrade"] = []string{"websocket"}
-	h["Connection"] = []string{"Upgrade"}
-	h["Sec-Websocket-Key"] = []string{base64.StdEncoding.EncodeToString(nonce[:])}
-	h["Sec-Websocket-Version"] = []string{webSocketVersion}
+	// One allocation instead of four.
+	values := []string{"websocket", "Upgrade", base64.StdEncoding.EncodeToString(nonce[:]), webSocketVersion}
+	for i, name := range [...]string{"Upgrade", "Connection", "Sec-Websocket-Key", "Sec-Websocket-Version"} {
+		h[name] = values[i : i+1 : i+1]
+	}
 	if len(d.Subprotocols) > 0 {
 		h["Sec-Websocket-Protocol"] = []string{strings.Join(d.Subprotocols, ", ")}
 	}
@@ -341,9 +353,14 @@ func (d *Dialer) addHandshake(h http.Header) {
 func appendRequest(b []byte, req *http.Request) []byte {
 	b = append(append(append(b, "GET "...), req.URL.RequestURI()...), " HTTP/1.1\r\n"...)
 	b = appendField(b, "Host", req.Host)
-	for _, name := range slices.Sorted(maps.Keys(req.Header)) {
+	names := make([]string, 0, 16) // room for most
+	for name := range req.Header {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
 		for _, value := range req.Header[name] {
-			b = appendField(b, strings.Replace(name, "Sec-Websocket-", "Sec-WebSocket-", 1), value)
+			b = appendField(b, name, value)
 		}
 	}
 	return append(b, "\r\n"...)
@@ -371,13 +388,15 @@ func (d *Dialer) converse(ctx context.Context, nc net.Conn, req *http.Request) (
 	if err != nil {
 		return nil, nil, err
 	}
-	if _, err := nc.Write(appendRequest(nil, req)); err != nil {
+	if err := writeRequest(nc, req); err != nil {
 		return nil, nil, err
 	}
-	br := bufio.NewReader(nc)
+	in := &headReader{nc: nc, left: maxResponseHead}
+	br := getResponseReader(in)
+	defer putResponseReader(br)
 	resp, err := readResponse(br, req)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, cmp.Or(in.err, err)
 	}
 	resp.TLS = state
 	if d.Jar != nil {
@@ -387,6 +406,7 @@ func (d *Dialer) converse(ctx context.Context, nc net.Conn, req *http.Request) (
 	}
 	agreed, err := checkResponse(resp, req.Header.Get("Sec-Websocket-Key"), d.Subprotocols, d.Compression)
 	if err != nil {
+		in.left = math.MaxInt // it is only the content that is read now
 		nc.SetReadDeadline(time.Now().Add(bodyTimeout))
 		return nil, resp, responseError(resp, err)
 	}
@@ -420,51 +440,75 @@ func (d *Dialer) secure(ctx context.Context, nc net.Conn, u *url.URL) (net.Conn,
 	return tc, &state, nil
 }
 
+// writeRequest sends req, in one Write.
+func writeRequest(nc net.Conn, req *http.Request) error {
+	b := getWriteBuffer()
+	defer putWriteBuffer(b)
+	*b = appendRequest(*b, req)
+	_, err := nc.Write(*b)
+	return err
+}
+
+// A headReader reads what comes before the first frame or the content. It keeps the
+// reason for which it cannot, other than the end of the stream: net/http's errors do not
+// tell that from a fault of the response.
+type headReader struct {
+	nc   net.Conn
+	left int // what may yet be read
+	err  error
+}
+
+func (r *headReader) Read(p []byte) (int, error) {
+	if r.left == 0 {
+		r.err = &HandshakeError{Err: errResponseHead}
+		return 0, r.err
+	}
+	n, err := r.nc.Read(p[:min(len(p), r.left)])
+	r.left -= n
+	if err != io.EOF {
+		r.err = err
+	}
+	return n, err
+}
+
+var responseReaders = sync.Pool{New: func() any { return bufio.NewReader(nil) }}
+
+func getResponseReader(r io.Reader) *bufio.Reader {
+	br := responseReaders.Get().(*bufio.Reader)
+	br.Reset(r)
+	return br
+}
+
+func putResponseReader(br *bufio.Reader) {
+	br.Reset(nil)
+	responseReaders.Put(br)
+}
+
 // readResponse reads the first response that is not an interim one. What br
 // has behind its header is the content or the first frames.
 func readResponse(br *bufio.Reader, req *http.Request) (*http.Response, error) {
 	for range maxInformational + 1 {
-		head, err := readHead(br)
-		if err != nil {
+		resp, err := http.ReadResponse(br, req)
+		switch {
+		case err == io.ErrUnexpectedEOF:
 			return nil, err
-		}
-		// http.ReadResponse reads no further than the head,
-		// and the content, if there is some, when it is asked for.
-		resp, err := http.ReadResponse(bufio.NewReader(io.MultiReader(bytes.NewReader(head), br)), req)
-		if err != nil {
+		case err != nil:
 			return nil, &HandshakeError{Err: err}
-		}
-		if resp.StatusCode < 100 || resp.StatusCode > 199 || resp.StatusCode == http.StatusSwitchingProtocols {
+		case fields(resp.Header) > maxResponseFields:
+			return nil, &HandshakeError{Err: errResponseHead}
+		case resp.StatusCode < 100 || resp.StatusCode > 199 || resp.StatusCode == http.StatusSwitchingProtocols:
 			return resp, nil
 		}
 	}
 	return nil, &HandshakeError{Err: errInformational}
 }
 
-// readHead reads the status line and the header of
-// a response, and the empty line that ends them.
-func readHead(br *bufio.Reader) ([]byte, error) {
-	var head []byte
-	for range maxResponseLines + 2 {
-		line := len(head)
-		for more := true; more; {
-			part, err := br.ReadSlice('\n')
-			head = append(head, part...)
-			more = err == bufio.ErrBufferFull
-			switch {
-			case len(head) > maxResponseHead:
-				return nil, &HandshakeError{Err: errResponseHead}
-			case err == io.EOF:
-				return nil, io.ErrUnexpectedEOF
-			case err != nil && !more:
-				return nil, err
-			}
-		}
-		if empty := string(head[line:]); line > 0 && (empty == "\r\n" || empty == "\n") {
-			return head, nil
-		}
+// fields returns how many header fields h has.
+func fields(h http.Header) (n int) {
+	for _, values := range h {
+		n += len(values)
 	}
-	return nil, &HandshakeError{Err: errResponseHead}
+	return n
 }
 
 // responseError returns the error for a response that failed a check,

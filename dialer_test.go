@@ -22,6 +22,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -219,6 +220,12 @@ func TestDialAnswers(t *testing.T) {
 		{"64 KiB in 20 lines", func(r *http.Request) string {
 			return accept(r, slices.Repeat([]string{"X: " + strings.Repeat("x", 3300)}, 20)...)
 		}, "too large", 0, ""},
+		{"64 KiB in six headers", func(r *http.Request) string {
+			return strings.Repeat("HTTP/1.1 103 Early Hints\r\nX: "+strings.Repeat("x", 13<<10)+"\r\n\r\n", 5) + accept(r)
+		}, "too large", 0, ""},
+		{"101 fields before", func(r *http.Request) string {
+			return "HTTP/1.1 103 Early Hints\r\n" + strings.Repeat("X: y\r\n", 101) + "\r\n" + accept(r)
+		}, "too large", 0, ""},
 		{"no HTTP", func(*http.Request) string { return "SSH-2.0-OpenSSH\r\n\r\n" }, "malformed HTTP", 0, ""},
 		{"empty line first", func(r *http.Request) string { return "\r\n" + accept(r) }, "malformed HTTP", 0, ""},
 		{"field without a colon", func(r *http.Request) string { return accept(r, "colon") }, "malformed", 0, ""},
@@ -239,6 +246,9 @@ func TestDialAnswers(t *testing.T) {
 			return "HTTP/1.1 503 Service Unavailable\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nfoo\r\n3\r\nbar\r\n0\r\n\r\n"
 		}, "did not switch", 503, "foobar"},
 		{"cut short", func(*http.Request) string { return "HTTP/1.1 500 Oops\r\nContent-Length: 500\r\n\r\nhalf" }, "did not switch", 500, "half"},
+		{"long header and body", func(*http.Request) string {
+			return "HTTP/1.1 502 Bad Gateway\r\nX: " + strings.Repeat("x", 63<<10) + "\r\n\r\n" + long
+		}, "did not switch", 502, long[:4096]},
 		{"long body", func(*http.Request) string { return "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 5000\r\n\r\n" + long }, "did not switch", 502, long[:4096]},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -392,6 +402,32 @@ func TestDialNetworkErrors(t *testing.T) {
 		}
 	}
 }
+
+// A network that fails in the middle of a response is not taken for a
+// server that sends none.
+func TestDialReadError(t *testing.T) {
+	failure := errors.New("failure")
+	for _, head := range []string{"", "HTTP/1.1 101 Swit", "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"} {
+		a, b := testnet.Pipe()
+		nc := &readerConn{a, io.MultiReader(strings.NewReader(head), iotest.ErrReader(failure))}
+		_, resp, err := new(websocket.Dialer).DialConn(t.Context(), nc, "ws://h")
+		if resp != nil || !errors.Is(err, failure) {
+			t.Errorf("%q: got %v, want %v", head, err, failure)
+		}
+		if _, ok := errors.AsType[*websocket.HandshakeError](err); ok {
+			t.Errorf("%q: got a HandshakeError", head)
+		}
+		b.Close()
+	}
+}
+
+// A readerConn reads from r.
+type readerConn struct {
+	net.Conn
+	r io.Reader
+}
+
+func (c *readerConn) Read(p []byte) (int, error) { return c.r.Read(p) }
 
 // What the user got wrong is found before the network is touched.
 func TestDialerMisuse(t *testing.T) {

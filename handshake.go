@@ -73,7 +73,7 @@ const webSocketVersion = "13"
 // concatenated value to obtain a 20-byte value and base64-encoding [...]
 // this 20-byte hash." (section 4.2.2)
 func acceptKey(key string) string {
-	return string(appendAcceptKey(nil, key))
+	return string(appendAcceptKey(make([]byte, 0, 28), key))
 }
 
 func appendAcceptKey(b []byte, key string) []byte {
@@ -267,7 +267,12 @@ func appendResponse(b []byte, key string, agreed agreement, h http.Header) []byt
 	return append(b, "\r\n"...)
 }
 
+// appendField appends a header field, spelled as RFC 6455 does: the canonical
+// form of net/http is Sec-Websocket-Key.
 func appendField(b []byte, name, value string) []byte {
+	if rest, ok := strings.CutPrefix(name, "Sec-Websocket-"); ok {
+		b, name = append(b, "Sec-WebSocket-"...), rest
+	}
 	b = append(append(b, name...), ": "...)
 	return append(append(b, value...), "\r\n"...)
 }

@@ -748,6 +748,19 @@ func TestSpelling(t *testing.T) {
 	}
 }
 
+// The request is made in a buffer that is used again, and nowhere else.
+func TestAppendRequestAllocs(t *testing.T) {
+	d := &Dialer{Subprotocols: []string{"a"}, Header: http.Header{"Origin": {"https://example.com"}, "X": {"y", "z"}}}
+	req, err := d.newRequest("ws://example.com/path")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, 0, 1<<10)
+	if n := testing.AllocsPerRun(100, func() { appendRequest(b, req) }); n != 0 {
+		t.Errorf("got %v allocations, want none", n)
+	}
+}
+
 func TestKeysDiffer(t *testing.T) {
 	seen := make(map[string]bool)
 	for range 100 {
