@@ -243,7 +243,7 @@ func (c *Conn) Close(code StatusCode, reason string) error {
 	c.mu.Unlock()
 	c.settle()
 
-	if done := c.Done(); c.readMu.lock(done) {
+	if c.readMu.tryLock() || c.readMu.lock(c.Done()) {
 		for c.end.Load() == nil {
 			c.discard(context.Background())
 		}

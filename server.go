@@ -61,7 +61,7 @@ type Upgrader struct {
 	// What is in the buffer is sent when a read finds no whole message received, at
 	// 64 KiB, before a larger message, by Conn.Flush and Conn.Close, and after
 	// a millisecond. If that fails, so does the connection, as the calls that follow
-	// say. Over TLS little is gained, as only a few dozen bytes are read ahead. Default: off.
+	// say. Over TLS, messages that came in one record are answered together. Default: off.
 	Batching bool
 
 	// HandshakeTimeout limits the writing of the response. For
