@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"time"
 
 	"github.com/gorilla/websocket"
 )
@@ -24,6 +25,10 @@ type gorilla struct {
 func newGorilla(full bool) func(Settings) Library {
 	return func(s Settings) Library {
 		compress := s.Deflate != nil
+		var timeout time.Duration // for ever
+		if full {
+			timeout = 10 * time.Second
+		}
 		return &gorilla{
 			upgrader: websocket.Upgrader{
 				ReadBufferSize:    s.buffer(),
@@ -33,6 +38,7 @@ func newGorilla(full bool) func(Settings) Library {
 			},
 			dialer: websocket.Dialer{
 				NetDialContext:    s.Dial,
+				HandshakeTimeout:  timeout,
 				ReadBufferSize:    s.buffer(),
 				WriteBufferSize:   max(s.buffer(), s.Message),
 				WriteBufferPool:   new(sync.Pool),

@@ -54,8 +54,8 @@ var All = []Peer{
 	},
 	{
 		Name:  "gorilla-full",
-		Notes: "as gorilla, with utf8.Valid, and a lock for writers",
-		In:    full,
+		Notes: "as gorilla, with utf8.Valid, a lock for writers, and a HandshakeTimeout for Dial, of 10 s as ours",
+		In:    full | Handshakes,
 		New:   newGorilla(true),
 	},
 	{
