@@ -26,7 +26,7 @@
 //
 // Both have the same methods. [Upgrader.Handler] is the form of a server for
 // many connections: it gives back what net/http needs for a request while a
-// connection lives.
+// connection lives. [Upgrader.UpgradeConn] does without an [net/http.Server].
 //
 // # Reading
 //
@@ -135,13 +135,14 @@
 //	size of a message                  1 MiB     ReadLimit
 //	fragments of a message             65,536, and one more for each 64 bytes
 //	opening handshake                  10 s      HandshakeTimeout
-//	response to it                     64 KiB, 100 lines, five interim responses
+//	response to it                     64 KiB, 100 fields, five interim responses
 //	silence before a Ping              30 s      PingInterval
 //	silence after a Ping               30 s      PingTimeout
 //	write without progress             30 s      WriteTimeout
 //	closing handshake                  5 s       CloseTimeout
 //
-// The request is limited by the [net/http.Server]. Memory is spent on what was
+// The request is limited by the [net/http.Server], and in UpgradeConn to 64 KiB and 100
+// fields, of 8 KiB a line. Memory is spent on what was
 // received, not on what was announced; of a compressed message, the limit is on
 // what it inflates to, and what inflates to nothing is limited too. Pages of other origins can't connect
 // (RFC 6455, section 10.2) unless [Upgrader].Origins has them. Masking keys and

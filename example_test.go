@@ -374,6 +374,58 @@ func ExampleUpgrader_limits() {
 	// Output: true
 }
 
+// A server without net/http, which takes a fraction of the memory for a handshake. It is shut down
+// by closing the listener, and each connection with the status code for that.
+func ExampleUpgrader_UpgradeConn() {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	ctx, shutdown := context.WithCancel(context.Background())
+	defer shutdown()
+	var u websocket.Upgrader
+	var server sync.WaitGroup
+	serve := func(nc net.Conn) {
+		c, _, err := u.UpgradeConn(ctx, nc)
+		if err != nil {
+			return // and nc is closed
+		}
+		defer c.CloseNow()
+		stop := context.AfterFunc(ctx, func() { c.Close(websocket.StatusGoingAway, "restart") })
+		defer stop()
+		echoAll(context.Background(), c)
+	}
+	server.Go(func() {
+		for {
+			nc, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			server.Go(func() { serve(nc) })
+		}
+	})
+
+	c, _, err := websocket.Dial(ctx, "ws://"+ln.Addr().String())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer c.CloseNow()
+	c.Write(ctx, websocket.MessageText, []byte("hello"))
+	_, data, err := c.Read(ctx)
+	fmt.Println(string(data), err)
+
+	ln.Close()
+	shutdown()
+	_, _, err = c.Read(context.Background())
+	fmt.Println(err)
+	server.Wait()
+	// Output:
+	// hello <nil>
+	// websocket: closed by the peer with 1001 (going away): "restart"
+}
+
 // A server answers many small messages with few system calls: what it writes while others wait
 // to be read leaves with the last answer.
 func ExampleUpgrader_batching() {

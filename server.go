@@ -64,9 +64,9 @@ type Upgrader struct {
 	// say. Over TLS, messages that came in one record are answered together. Default: off.
 	Batching bool
 
-	// HandshakeTimeout limits the writing of the response. For
-	// the reading of the request see [http.Server].
-	// Default: 10 s. Negative: no limit.
+	// HandshakeTimeout limits the writing of the response, and in
+	// UpgradeConn all of the handshake. For the reading of the request
+	// otherwise see [http.Server]. Default: 10 s. Negative: no limit.
 	HandshakeTimeout time.Duration
 
 	// Origins are the origins (RFC 6454), besides the server's own, whose
@@ -137,7 +137,9 @@ func (u *Upgrader) Upgrade(w http.ResponseWriter, r *http.Request) (*Conn, error
 		answer(w, refused)
 		return nil, refused
 	}
-	c, err := u.switchProtocols(nc, buffered, agreed, r.Header["Sec-Websocket-Key"][0], w.Header())
+	// What net/http has for writing is empty, and of no further use.
+	unread, _ := buffered.Peek(buffered.Reader.Buffered()) // which cannot fail
+	c, err := u.switchProtocols(nc, buffered.AvailableBuffer(), unread, agreed, r.Header["Sec-Websocket-Key"][0], w.Header())
 	if err != nil {
 		nc.Close()
 		return nil, fmt.Errorf("websocket: sending the response: %w", err)
@@ -203,7 +205,13 @@ func refusalFor(err error) *HandshakeError {
 
 // answer sends the refusal of a handshake.
 func answer(w http.ResponseWriter, refused *HandshakeError) {
-	h := w.Header()
+	body := refused.response(w.Header())
+	w.WriteHeader(refused.StatusCode)
+	w.Write(body)
+}
+
+// response makes h the header of the response that refuses a handshake, and returns its content.
+func (e *HandshakeError) response(h http.Header) (body []byte) {
 	for name := range h {
 		if isHandshakeField(name) {
 			delete(h, name)
@@ -211,22 +219,19 @@ func answer(w http.ResponseWriter, refused *HandshakeError) {
 	}
 	h.Set("Content-Type", "text/plain; charset=utf-8")
 	h.Set("X-Content-Type-Options", "nosniff")
-	for name, values := range refused.Header {
+	for name, values := range e.Header {
 		h[http.CanonicalHeaderKey(name)] = slices.Clone(values)
 	}
-	body := refused.Body
-	if body == nil {
-		body = []byte(statusLine(refused.StatusCode) + "\n")
+	if e.Body == nil {
+		return []byte(statusLine(e.StatusCode) + "\n")
 	}
-	w.WriteHeader(refused.StatusCode)
-	w.Write(body)
+	return e.Body
 }
 
-// switchProtocols sends the response on the connection that was taken over,
-// and makes it a Conn.
-func (u *Upgrader) switchProtocols(nc net.Conn, buffered *bufio.ReadWriter, agreed agreement, key string, h http.Header) (*Conn, error) {
-	// What net/http has for writing is empty, and of no further use.
-	response := appendResponse(buffered.AvailableBuffer(), key, agreed, h)
+// switchProtocols sends the response on the connection that was taken over, built in buf,
+// and makes it a Conn. unread is what was received behind the request.
+func (u *Upgrader) switchProtocols(nc net.Conn, buf, unread []byte, agreed agreement, key string, h http.Header) (*Conn, error) {
+	response := appendResponse(buf, key, agreed, h)
 	if timeout := handshakeTimeout(u.HandshakeTimeout); timeout > 0 {
 		nc.SetWriteDeadline(time.Now().Add(timeout))
 	}
@@ -234,8 +239,7 @@ func (u *Upgrader) switchProtocols(nc net.Conn, buffered *bufio.ReadWriter, agre
 		return nil, err
 	}
 	// Those of the http.Server too: they are not meant for us.
-	nc.SetDeadline(time.Time{})                            // a net.Conn may have none
-	unread, _ := buffered.Peek(buffered.Reader.Buffered()) // which cannot fail
+	nc.SetDeadline(time.Time{}) // a net.Conn may have none
 	cfg := connDefaults(u.ReadLimit, u.PingInterval, u.PingTimeout, u.CloseTimeout, u.WriteTimeout)
 	cfg.side, cfg.subprotocol, cfg.compression = serverSide, agreed.subprotocol, agreed.compression
 	cfg.batching = u.Batching

@@ -87,9 +87,12 @@ func (s *plainSocket) readOn(in *input) {
 	}
 }
 
-func (s *plainSocket) read(p []byte) (int, error) {
+func (s *plainSocket) read(p []byte) (int, error) { return readSome(s.nc, p) }
+
+// readSome reads from r, at least one byte or an error.
+func readSome(r io.Reader, p []byte) (int, error) {
 	for range 100 {
-		n, err := s.nc.Read(p)
+		n, err := r.Read(p)
 		if n > 0 {
 			return n, nil // an error will come again
 		}

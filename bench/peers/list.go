@@ -45,6 +45,12 @@ var All = []Peer{
 		New:   newOurs(withWindow(15)),
 	},
 	{
+		Name:  "ours-conn",
+		Notes: "as ours-messages, with Upgrader.UpgradeConn on the listener's connections, without net/http, and under context.Background",
+		In:    Handshakes | Idling,
+		New:   newOurs(withMessages, withUpgradeConn),
+	},
+	{
 		Name:   "gorilla",
 		Notes:  "NextReader into a pooled slice, WriteMessage, a WriteBufferPool. No UTF-8 check; one writer at a time",
 		In:     everything | Deflating,

@@ -14,6 +14,7 @@ type ours struct {
 	dialer   websocket.Dialer
 	echo     func(context.Context, *websocket.Conn)
 	conn     func(oursConn) Conn
+	bare     bool // no net/http
 
 	ctx    context.Context // of clients
 	cancel context.CancelFunc
@@ -59,6 +60,9 @@ func withBackground(o *ours, _ Settings) {
 	o.conn = func(c oursConn) Conn { return &oursConn{c.c, ctx} }
 }
 
+// withUpgradeConn serves without net/http.
+func withUpgradeConn(o *ours, _ Settings) { o.bare = true }
+
 // withWindow compresses, with such windows.
 func withWindow(bits int) oursOption {
 	return func(o *ours, s Settings) {
@@ -74,6 +78,16 @@ func withWindow(bits int) oursOption {
 }
 
 func (o *ours) Serve(ln net.Listener, serve func(Conn) error) error {
+	if o.bare {
+		return serveEach(ln, func(nc net.Conn) (Conn, error) {
+			ctx := context.Background()
+			c, _, err := o.upgrader.UpgradeConn(ctx, nc)
+			if err != nil {
+				return nil, err
+			}
+			return o.conn(oursConn{c, ctx}), nil
+		}, serve)
+	}
 	serveConn := o.echo
 	if serve != nil {
 		serveConn = func(ctx context.Context, c *websocket.Conn) {
