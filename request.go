@@ -2,6 +2,7 @@ package websocket
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"net/http"
 	"net/url"
@@ -29,10 +30,9 @@ var (
 // A headScanner looks for the end of a request's head as it comes, at each byte once. The
 // zero value is ready for use.
 type headScanner struct {
-	begin int // where the request line does
-	line  int // where the line under way does
+	line  int // where the line under way begins
 	seen  int // how far has been looked
-	lines int // that have ended
+	lines int // that have ended, but for an empty one at the beginning
 }
 
 // scan looks at what b, the request, has more than at the last call. It returns the head, with
@@ -53,17 +53,16 @@ func (s *headScanner) scan(b []byte) (head []byte, refused *HandshakeError) {
 		empty := s.seen-s.line == len("\r\n")
 		switch {
 		case empty && s.lines > 0:
-			return b[s.begin:s.seen], nil
-		case empty:
-			// "In the interest of robustness, a server that is expecting to receive and
-			// parse a request-line SHOULD ignore at least one empty line (CRLF) received
-			// prior to the request-line." (RFC 9112, section 2.2)
-			if s.begin > 0 {
-				return nil, badRequest(errRequestLine)
-			}
-			s.begin = s.seen
-		default:
+			return bytes.TrimPrefix(b[:s.seen], []byte("\r\n")), nil
+
+		// "In the interest of robustness, a server that is expecting to receive and
+		// parse a request-line SHOULD ignore at least one empty line (CRLF) received
+		// prior to the request-line." (RFC 9112, section 2.2)
+		case empty && s.line == 0:
+		case !empty && (s.lines > 0 || isRequestLine(b[s.line:s.seen])):
 			s.lines++
+		default:
+			return nil, badRequest(errRequestLine)
 		}
 		s.line = s.seen
 	}
@@ -90,6 +89,12 @@ func (s *headScanner) check(line, fresh []byte) *HandshakeError {
 		return badRequest(errLineEnd)
 	}
 	return nil
+}
+
+// isRequestLine reports whether line looks like the first of a request. What does not need not be
+// waited for.
+func isRequestLine(line []byte) bool {
+	return bytes.Count(line, []byte(" ")) == 2 && bytes.Contains(line, []byte(" HTTP/"))
 }
 
 // isControl reports whether r may not be in a request line.
@@ -161,16 +166,21 @@ func canonicalizeFieldNames(head []byte) (n int) {
 //
 //	request-line = method SP request-target SP HTTP-version (RFC 9112, section 3)
 func parseRequestLine(r *http.Request, line string) bool {
-	var target string
 	var ok bool
 	var err error
 	r.Method, line, _ = strings.Cut(line, " ")
-	target, r.Proto, _ = strings.Cut(line, " ")
+	r.RequestURI, r.Proto, _ = strings.Cut(line, " ")
 	if r.ProtoMajor, r.ProtoMinor, ok = http.ParseHTTPVersion(r.Proto); !ok || !isToken(r.Method) {
 		return false
 	}
-	r.RequestURI = target
-	r.URL, err = url.ParseRequestURI(target)
+	if r.Method == http.MethodConnect && !strings.HasPrefix(r.RequestURI, "/") { // a host and a port
+		r.URL, err = url.ParseRequestURI("http://" + r.RequestURI)
+		if err == nil {
+			r.URL.Scheme = ""
+		}
+		return err == nil
+	}
+	r.URL, err = url.ParseRequestURI(r.RequestURI)
 	return err == nil
 }
 
@@ -209,20 +219,18 @@ func parseFields(h http.Header, fields string, values []string) bool {
 // "A server MUST respond with a 400 (Bad Request) status code to any HTTP/1.1 request message
 // that lacks a Host header field and to any request message that contains more than one Host
 // header field line or a Host header field with an invalid field value." (RFC 9112,
-// section 3.2) checkRequest looks whether there is one. In a request for a whole URL, that is what
-// counts: "the origin server MUST ignore the received Host header field (if any)"
+// section 3.2) Whether there is one, checkRequest looks. In a request for a whole URL, it is that
+// which counts: "the origin server MUST ignore the received Host header field (if any)"
 // (section 3.2.2).
 func setHost(r *http.Request) bool {
 	hosts := r.Header["Host"]
 	delete(r.Header, "Host")
-	if len(hosts) == 1 {
-		r.Host = hosts[0]
-	}
-	if r.Host != "" && !validAuthority(r.Host) || len(hosts) > 1 {
+	switch {
+	case len(hosts) == 0:
+		return true
+	case len(hosts) > 1, hosts[0] != "" && !validAuthority(hosts[0]):
 		return false
 	}
-	if r.URL.Host != "" {
-		r.Host = r.URL.Host
-	}
+	r.Host = cmp.Or(r.URL.Host, hosts[0])
 	return r.Host == "" || validAuthority(r.Host)
 }

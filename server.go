@@ -137,9 +137,13 @@ func (u *Upgrader) Upgrade(w http.ResponseWriter, r *http.Request) (*Conn, error
 		answer(w, refused)
 		return nil, refused
 	}
+	if timeout := handshakeTimeout(u.HandshakeTimeout); timeout > 0 {
+		nc.SetWriteDeadline(time.Now().Add(timeout))
+	}
 	// What net/http has for writing is empty, and of no further use.
 	unread, _ := buffered.Peek(buffered.Reader.Buffered()) // which cannot fail
-	c, err := u.switchProtocols(nc, buffered.AvailableBuffer(), unread, agreed, r.Header["Sec-Websocket-Key"][0], w.Header())
+	response := appendResponse(buffered.AvailableBuffer(), r.Header["Sec-Websocket-Key"][0], agreed, w.Header())
+	c, err := u.switchProtocols(nc, response, unread, agreed)
 	if err != nil {
 		nc.Close()
 		return nil, fmt.Errorf("websocket: sending the response: %w", err)
@@ -228,13 +232,9 @@ func (e *HandshakeError) response(h http.Header) (body []byte) {
 	return e.Body
 }
 
-// switchProtocols sends the response on the connection that was taken over, built in buf,
-// and makes it a Conn. unread is what was received behind the request.
-func (u *Upgrader) switchProtocols(nc net.Conn, buf, unread []byte, agreed agreement, key string, h http.Header) (*Conn, error) {
-	response := appendResponse(buf, key, agreed, h)
-	if timeout := handshakeTimeout(u.HandshakeTimeout); timeout > 0 {
-		nc.SetWriteDeadline(time.Now().Add(timeout))
-	}
+// switchProtocols sends the response on the connection that was taken over, and makes it a
+// Conn. unread is what was received behind the request.
+func (u *Upgrader) switchProtocols(nc net.Conn, response, unread []byte, agreed agreement) (*Conn, error) {
 	if _, err := nc.Write(response); err != nil {
 		return nil, err
 	}

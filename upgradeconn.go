@@ -1,11 +1,11 @@
 package websocket
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"net"
 	"net/http"
@@ -13,31 +13,33 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 )
 
 // Limits on what a client may still do when it has been refused.
 const (
 	refusalTimeout = time.Second
-	refusalExcess  = 256 << 10 // bytes that are read, and ignored
+	refusalExcess  = 2 << 20 // bytes that are read, and ignored
 )
 
 var errRequestTimeout = errors.New("the request was not received within the HandshakeTimeout")
 
 // UpgradeConn is Upgrade for a connection that a [net.Listener] has accepted, without an
-// [http.Server]. It reads the request from nc, which may be a [tls.Conn], checks it as
+// [http.Server]. It reads the request from nc, which may be a [*tls.Conn], checks it as
 // Upgrade does, and answers it. A server calls it in a goroutine for each connection.
 //
-// The request has to come within HandshakeTimeout, or is answered with status 408. What is no
-// request of HTTP/1.1 (RFC 9112) is answered with 400, a request line of more than 8 KiB with
-// 414, and a header with more than 8 KiB in a field, 100 fields or 64 KiB with 431. When
-// ctx ends, UpgradeConn closes nc and returns the cause; the connection that it returns does
-// not end with ctx.
+// All of that has to be done within HandshakeTimeout: a client that has sent a part of its
+// request by then is answered with status 408. What is no request of HTTP/1.1 (RFC 9112) is
+// answered with 400, a request line of more than 8 KiB with 414, and a header with
+// more than 8 KiB in a field, 100 fields or 64 KiB with 431. When ctx ends, UpgradeConn
+// closes nc and returns the cause; the connection that it returns does not end with ctx.
 //
 // The request is returned, with ctx for its context, if it could be parsed, so also with an
-// error. After an error nc is closed; if the client was told why, which may take a second,
-// it is a [*HandshakeError] with the answer.
-func (u *Upgrader) UpgradeConn(ctx context.Context, nc net.Conn) (*Conn, *http.Request, error) {
+// error. An error is a [*HandshakeError] if the request was refused; to tell the client may
+// take a second more. After an error, or a panic in one of the Upgrader's functions, nc is
+// closed.
+func (u *Upgrader) UpgradeConn(ctx context.Context, nc net.Conn) (c *Conn, r *http.Request, err error) {
 	watched := ctx
 	timeout := handshakeTimeout(u.HandshakeTimeout)
 	if timeout > 0 && nc.SetDeadline(time.Now().Add(timeout)) != nil {
@@ -46,58 +48,64 @@ func (u *Upgrader) UpgradeConn(ctx context.Context, nc net.Conn) (*Conn, *http.R
 		watched = limited
 	}
 	stop := func() bool { return true }
-	if watched.Done() != nil {
+	if watched.Done() != nil { // it would cost allocations
 		stop = context.AfterFunc(watched, func() { closeNow(nc) })
 	}
-	c, r, err := u.upgradeConn(ctx, nc)
-	switch {
-	case !stop():
-		if c != nil {
-			c.CloseNow()
+	upgraded := false
+	defer func() {
+		if !upgraded {
+			stop()
+			closeNow(nc)
 		}
+	}()
+	c, r, err = u.upgradeConn(ctx, nc)
+	switch {
+	case err != nil && watched.Err() != nil:
 		return nil, r, context.Cause(watched)
 	case err != nil:
-		closeNow(nc)
 		return nil, r, err
+	case !stop():
+		c.CloseNow()
+		return nil, r, context.Cause(watched)
 	}
+	upgraded = true
 	return c, r, nil
 }
 
 func (u *Upgrader) upgradeConn(ctx context.Context, nc net.Conn) (*Conn, *http.Request, error) {
-	buf := getWriteBuffer()
-	defer putWriteBuffer(buf)
-	r, unread, err := receiveRequest(ctx, nc, buf)
-	refused, _ := errors.AsType[*HandshakeError](err)
+	r, unread, err := receiveRequest(ctx, nc)
+	var h http.Header
+	var agreed agreement
+	refused, ok := errors.AsType[*HandshakeError](err)
 	switch {
-	case refused != nil:
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		refused = finalRefusal(http.StatusRequestTimeout, errRequestTimeout)
+	case ok:
 	case err != nil:
 		return nil, nil, fmt.Errorf("websocket: reading the request: %w", err)
-	}
-
-	var h http.Header
-	if u.Accept != nil {
-		h = make(http.Header)
-	}
-	var agreed agreement
-	if refused == nil {
+	default:
+		if u.Accept != nil {
+			h = make(http.Header)
+		}
 		agreed, refused = u.check(r, h)
 	}
 	if refused != nil {
-		refuse(nc, r, refused)
+		refuse(nc, r, h, refused)
 		return nil, r, refused
 	}
-	free := (*buf)[len(*buf):] // behind what is unread
-	c, err := u.switchProtocols(nc, free, unread, agreed, r.Header["Sec-Websocket-Key"][0], h)
+	buf := getWriteBuffer()
+	defer putWriteBuffer(buf)
+	*buf = appendResponse(*buf, r.Header["Sec-Websocket-Key"][0], agreed, h)
+	c, err := u.switchProtocols(nc, *buf, unread, agreed)
 	if err != nil {
 		return nil, r, fmt.Errorf("websocket: sending the response: %w", err)
 	}
 	return c, r, nil
 }
 
-// receiveRequest reads a request from nc into buf, and returns it and what came behind it.
-func receiveRequest(ctx context.Context, nc net.Conn, buf *[]byte) (r *http.Request, unread []byte, err error) {
+// Buffers for requests, as long as most of them take. A longer one is not kept.
+var requestBuffers = sync.Pool{New: func() any { return new([4 << 10]byte) }}
+
+// receiveRequest reads a request from nc, and returns what came behind it too.
+func receiveRequest(ctx context.Context, nc net.Conn) (r *http.Request, unread []byte, err error) {
 	raw := &rawRequest{Request: *new(http.Request).WithContext(ctx)}
 	if tc, ok := nc.(*tls.Conn); ok {
 		if err := tc.HandshakeContext(ctx); err != nil {
@@ -106,29 +114,42 @@ func receiveRequest(ctx context.Context, nc net.Conn, buf *[]byte) (r *http.Requ
 		state := tc.ConnectionState()
 		raw.TLS = &state
 	}
-	var s headScanner
-	for {
-		*buf = slices.Grow(*buf, 2<<10)
-		n, err := readSome(nc, (*buf)[len(*buf):cap(*buf)])
-		if err == io.EOF && len(*buf) > 0 {
-			err = io.ErrUnexpectedEOF
+	raw.RemoteAddr = addressString(nc.RemoteAddr())
+	pooled := requestBuffers.Get().(*[4 << 10]byte)
+	defer requestBuffers.Put(pooled)
+	buf := pooled[:0]
+	for s := (headScanner{}); ; {
+		if len(buf) == cap(buf) {
+			buf = slices.Grow(buf, len(buf))
 		}
+		n, err := readSome(nc, buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, requestError(err, len(buf) > 0)
 		}
-		*buf = (*buf)[:len(*buf)+n]
-		head, refused := s.scan(*buf)
-		if refused == nil && head != nil {
-			raw.RemoteAddr = addressString(nc.RemoteAddr())
+		head, refused := s.scan(buf)
+		if head != nil {
 			refused = raw.parse(head)
 		}
 		switch {
 		case refused != nil:
 			return nil, nil, refused
 		case head != nil:
-			return &raw.Request, (*buf)[s.seen:], nil
+			return &raw.Request, bytes.Clone(buf[s.seen:]), nil
 		}
 	}
+}
+
+// requestError returns what is to be said of a request that could not be read for err, after some
+// of it was or nothing.
+func requestError(err error, begun bool) error {
+	switch {
+	case !begun:
+		return err
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return finalRefusal(http.StatusRequestTimeout, errRequestTimeout)
+	}
+	return unexpectedEOF(err)
 }
 
 // addressString returns a as text, with fewer allocations for the usual address.
@@ -137,36 +158,57 @@ func addressString(a net.Addr) string {
 	case nil:
 		return ""
 	case *net.TCPAddr:
-		ap := a.AddrPort()
-		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()).String()
+		if ap := a.AddrPort(); ap.IsValid() {
+			return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()).String()
+		}
 	}
 	return a.String()
 }
 
-// refuse tells the client why the request, nil if there was none, is refused. What it still
-// sends is ignored, so that the answer is not lost to a reset.
-func refuse(nc net.Conn, r *http.Request, refused *HandshakeError) {
-	nc.SetDeadline(time.Now().Add(refusalTimeout))
-	if _, err := nc.Write(appendRefusal(nil, r, refused)); err != nil {
+// refuse tells the client why r, nil if it was no request, is refused. What it still sends
+// is ignored: to close the connection with that unread might lose the answer to a reset.
+func refuse(nc net.Conn, r *http.Request, h http.Header, refused *HandshakeError) {
+	if nc.SetDeadline(time.Now().Add(refusalTimeout)) != nil {
+		defer time.AfterFunc(refusalTimeout, func() { closeNow(nc) }).Stop()
+	}
+	if _, err := nc.Write(appendRefusal(nil, r, h, refused)); err != nil {
 		return
 	}
 	if half, ok := nc.(interface{ CloseWrite() error }); ok {
 		half.CloseWrite()
-		io.CopyN(io.Discard, nc, refusalExcess)
+	}
+	p := make([]byte, 4<<10)
+	for left := refusalExcess; left > 0; {
+		n, err := readSome(nc, p)
+		if err != nil {
+			return
+		}
+		left -= n
 	}
 }
 
-// appendRefusal appends the response that refuses r.
-func appendRefusal(b []byte, r *http.Request, refused *HandshakeError) []byte {
-	h := make(http.Header)
+// appendRefusal appends the response that refuses r, with the header h, which may be nil.
+func appendRefusal(b []byte, r *http.Request, h http.Header, refused *HandshakeError) []byte {
+	if h == nil {
+		h = make(http.Header)
+	}
 	body := refused.response(h)
+	h.Del("Transfer-Encoding")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	h.Set("Date", time.Now().UTC().Format(http.TimeFormat))
-	h.Del("Transfer-Encoding")
 	if !hasToken(h["Connection"], "close") {
 		h.Add("Connection", "close")
 	}
-	b = append(append(append(b, "HTTP/1.1 "...), statusLine(refused.StatusCode)...), "\r\n"...)
+	// "A server MUST NOT send a Content-Length header field in any response with a status
+	// code of [...] 204 (No Content)" (RFC 9110, section 8.6), nor content, as with 304.
+	switch status := refused.StatusCode; {
+	case status == http.StatusNoContent:
+		h.Del("Content-Length")
+		body = nil
+	case status == http.StatusNotModified, r != nil && r.Method == http.MethodHead:
+		body = nil
+	}
+	b = fmt.Appendf(b, "HTTP/1.1 %d %s\r\n", refused.StatusCode, http.StatusText(refused.StatusCode))
 	for _, name := range slices.Sorted(maps.Keys(h)) {
 		for _, value := range h[name] {
 			if isToken(name) && validFieldValue(value) { // as net/http does
@@ -174,9 +216,5 @@ func appendRefusal(b []byte, r *http.Request, refused *HandshakeError) []byte {
 			}
 		}
 	}
-	b = append(b, "\r\n"...)
-	if r != nil && r.Method == http.MethodHead {
-		return b
-	}
-	return append(b, body...)
+	return append(append(b, "\r\n"...), body...)
 }

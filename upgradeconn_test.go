@@ -37,6 +37,7 @@ func goUpgradeConn(ctx context.Context, u *Upgrader, nc net.Conn) <-chan upgrade
 // readAnswer reads the response to a request that is refused, up to the end of the stream.
 func readAnswer(t testing.TB, nc net.Conn) (*http.Response, string) {
 	t.Helper()
+	nc.SetReadDeadline(time.Now().Add(time.Minute))
 	br := bufio.NewReader(nc)
 	resp, err := http.ReadResponse(br, nil)
 	if err != nil {
@@ -112,6 +113,12 @@ func TestUpgradeConn(t *testing.T) {
 	})
 }
 
+// wrapped is TCP, of which a type of the user's shows no more than a net.Conn.
+var wrapped = network{name: "wrapped", dial: func(t testing.TB, s side) (endpoint, peer net.Conn) {
+	endpoint, peer = dialTCP(t, s)
+	return struct{ net.Conn }{endpoint}, peer
+}}
+
 // Each refusal arrives, also while the client goes on to send.
 func TestUpgradeConnRefused(t *testing.T) {
 	ask := func(old, new string) string { return strings.Replace(sampleRequest, old, new, 1) }
@@ -134,7 +141,10 @@ func TestUpgradeConnRefused(t *testing.T) {
 		{name: "chunked", request: ask("\r\n\r\n", "\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"), status: 400, err: errRequestBody, parsed: true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			for _, n := range []network{tcp, tls_} {
+			for _, n := range []network{tcp, tls_, wrapped} {
+				if n.name == wrapped.name && len(test.request) < 1<<20 { // it takes a second
+					continue
+				}
 				nc, client := n.dial(t, serverSide)
 				done := goUpgradeConn(t.Context(), &test.u, nc)
 				sent := async(func() error { _, err := io.WriteString(client, test.request); return err })
@@ -166,7 +176,7 @@ func TestUpgradeConnAccept(t *testing.T) {
 		want    string // the response, without Date
 	}{
 		{"an error", errors.New("secret"), sampleRequest,
-			"HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 14\r\nContent-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n\r\n403 Forbidden\n"},
+			"HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 14\r\nContent-Type: text/plain; charset=utf-8\r\nSet-Cookie: hook\r\nX-Content-Type-Options: nosniff\r\n\r\n403 Forbidden\n"},
 		{"a HandshakeError", &HandshakeError{
 			StatusCode: 401, Body: []byte("{}"),
 			Header: http.Header{
@@ -175,13 +185,20 @@ func TestUpgradeConnAccept(t *testing.T) {
 			},
 		}, sampleRequest,
 			"HTTP/1.1 401 Unauthorized\r\nConnection: X\r\nConnection: close\r\nContent-Length: 2\r\nContent-Type: application/json\r\n" +
-				"Www-Authenticate: Basic\r\nWww-Authenticate: Digest\r\nX: d\r\nX-Content-Type-Options: nosniff\r\n\r\n{}"},
+				"Set-Cookie: hook\r\nWww-Authenticate: Basic\r\nWww-Authenticate: Digest\r\nX: d\r\nX-Content-Type-Options: nosniff\r\n\r\n{}"},
+		{"status without content", &HandshakeError{StatusCode: 204}, sampleRequest,
+			"HTTP/1.1 204 No Content\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\nSet-Cookie: hook\r\nX-Content-Type-Options: nosniff\r\n\r\n"},
+		{"status without a text", &HandshakeError{StatusCode: 299, Body: []byte("x")}, sampleRequest,
+			"HTTP/1.1 299 \r\nConnection: close\r\nContent-Length: 1\r\nContent-Type: text/plain; charset=utf-8\r\nSet-Cookie: hook\r\nX-Content-Type-Options: nosniff\r\n\r\nx"},
 		{"HEAD", nil, strings.Replace(sampleRequest, "GET", "HEAD", 1),
 			"HTTP/1.1 405 Method Not Allowed\r\nAllow: GET\r\nConnection: close\r\nContent-Length: 61\r\nContent-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n\r\n"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			nc, client := dialTCP(t, serverSide)
-			u := &Upgrader{Accept: func(*http.Request, http.Header) error { return test.err }}
+			u := &Upgrader{Accept: func(_ *http.Request, h http.Header) error {
+				h.Set("Set-Cookie", "hook")
+				return test.err
+			}}
 			done := goUpgradeConn(t.Context(), u, nc)
 			io.WriteString(client, test.request)
 			b, err := io.ReadAll(client)
@@ -245,13 +262,156 @@ func TestUpgradeConnContext(t *testing.T) {
 			done := goUpgradeConn(ctx, new(Upgrader), nc)
 			io.WriteString(client, sent)
 			time.AfterFunc(10*time.Millisecond, func() { cancel(cause) })
-			if got := <-done; got.err != cause && sent == "" {
+			if got := <-done; got.err != cause && !strings.HasPrefix(sent, "POST") { // which is refused at once
 				t.Errorf("after %q: got %v, want %v", sent, got.err, cause)
 			}
 			wantClosed(t, nc)
 			closeNow(client)
 		}
 	})
+}
+
+// A context that ends in a hook, or has ended before, gives no connection.
+func TestUpgradeConnContextEndsInAccept(t *testing.T) {
+	cause := errors.New("shutdown")
+	for _, n := range []network{tcp, tls_} {
+		nc, client := n.dial(t, serverSide)
+		ctx, cancel := context.WithCancelCause(t.Context())
+		u := &Upgrader{Accept: func(*http.Request, http.Header) error { cancel(cause); return nil }}
+		done := goUpgradeConn(ctx, u, nc)
+		io.WriteString(client, sampleRequest)
+		if got := <-done; got.err != cause || got.r == nil {
+			t.Errorf("%s: got %v, %v, want %v", n.name, got.r, got.err, cause)
+		}
+		wantClosed(t, nc)
+		closeNow(client)
+
+		nc, client = n.dial(t, serverSide)
+		if _, _, err := u.UpgradeConn(ctx, nc); err != cause {
+			t.Errorf("%s, ended before: got %v, want %v", n.name, err, cause)
+		}
+		wantClosed(t, nc)
+		closeNow(client)
+	}
+}
+
+// A hook that panics leaves nothing behind.
+func TestUpgradeConnPanic(t *testing.T) {
+	nc, client := dialTCP(t, serverSide)
+	defer client.Close()
+	u := &Upgrader{Accept: func(*http.Request, http.Header) error { panic("hook") }}
+	done := async(func() (v any) {
+		defer func() { v = recover() }()
+		u.UpgradeConn(t.Context(), nc)
+		return nil
+	})
+	io.WriteString(client, sampleRequest)
+	if got := <-done; got != "hook" {
+		t.Errorf("got %v", got)
+	}
+	wantClosed(t, nc)
+}
+
+// HandshakeTimeout is for all of the handshake: a client that takes its time for the request has
+// less for the response.
+func TestUpgradeConnTimeoutOfAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		nc, client := testnet.Pipe()
+		client.SetReadBuffer(10)
+		start := time.Now()
+		done := goUpgradeConn(t.Context(), new(Upgrader), nc)
+		time.Sleep(9 * time.Second)
+		io.WriteString(client, sampleRequest)
+		if got := <-done; !errors.Is(got.err, os.ErrDeadlineExceeded) || got.r == nil || time.Since(start) != defaultHandshakeTimeout {
+			t.Errorf("got %v, %v after %v", got.r, got.err, time.Since(start))
+		}
+		client.Close()
+	})
+}
+
+// Who says nothing is told nothing.
+func TestUpgradeConnSilentClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		nc, client := testnet.Pipe()
+		got := <-goUpgradeConn(t.Context(), new(Upgrader), nc)
+		if _, refused := errors.AsType[*HandshakeError](got.err); refused || !errors.Is(got.err, os.ErrDeadlineExceeded) {
+			t.Errorf("got %v", got.err)
+		}
+		if b, err := io.ReadAll(client); len(b) > 0 || err != nil {
+			t.Errorf("the client got %q, %v", b, err)
+		}
+		client.Close()
+	})
+}
+
+// A client that has been refused, and neither reads nor closes, is left after a second.
+func TestUpgradeConnRefusedClientStays(t *testing.T) {
+	for _, deadlines := range []bool{true, false} {
+		for _, room := range []int{10, 1 << 20} {
+			synctest.Test(t, func(t *testing.T) {
+				nc, client := testnet.Pipe()
+				client.SetReadBuffer(room)
+				var endpoint net.Conn = nc
+				if !deadlines {
+					endpoint = noDeadlines{nc}
+				}
+				start := time.Now()
+				done := goUpgradeConn(t.Context(), &Upgrader{HandshakeTimeout: -1}, endpoint)
+				io.WriteString(client, "GET /\r\n")
+				got := <-done
+				if refused, ok := errors.AsType[*HandshakeError](got.err); !ok || refused.Err != errRequestLine {
+					t.Errorf("got %v", got.err)
+				}
+				if time.Since(start) != refusalTimeout {
+					t.Errorf("took %v, want %v", time.Since(start), refusalTimeout)
+				}
+				client.Close()
+			})
+		}
+	}
+}
+
+// So is one that goes on to send, or a net.Conn that returns nothing again and again.
+func TestUpgradeConnRefusedClientSends(t *testing.T) {
+	for _, piece := range []int{1000, 0} {
+		nc := &endlessConn{piece: piece}
+		nc.in.Reset("GET /\r\n")
+		_, _, err := new(Upgrader).UpgradeConn(t.Context(), nc)
+		if refused, ok := errors.AsType[*HandshakeError](err); !ok || refused.Err != errRequestLine {
+			t.Errorf("got %v", err)
+		}
+		if nc.more > refusalExcess+piece || nc.more < refusalExcess && piece > 0 {
+			t.Errorf("%d bytes were read, want about %d", nc.more, refusalExcess)
+		}
+	}
+}
+
+// An endlessConn has a request to be read, and then pieces without end.
+type endlessConn struct {
+	tapeConn
+	piece, more int
+}
+
+func (c *endlessConn) Read(p []byte) (int, error) {
+	if c.in.Len() > 0 {
+		return c.in.Read(p)
+	}
+	n := min(len(p), c.piece)
+	c.more += n
+	return n, nil
+}
+
+// A request that is longer than the buffer is read all the same.
+func TestUpgradeConnLongRequest(t *testing.T) {
+	long := strings.Replace(sampleRequest, "\r\n\r\n", strings.Repeat("\r\nX: "+strings.Repeat("a", 1000), 50)+"\r\n\r\n", 1)
+	var nc tapeConn
+	nc.in.Reset(long)
+	c, r, err := new(Upgrader).UpgradeConn(t.Context(), &nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.CloseNow()
+	wantSameRequest(t, r, long)
 }
 
 // The deadlines of the handshake are none of the connection's, nor is the context.
@@ -305,7 +465,7 @@ func TestUpgradeConnBrokenOff(t *testing.T) {
 func TestUpgradeConnWithoutDeadlines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, client := testnet.Pipe()
-		nc := &noDeadlines{a}
+		nc := noDeadlines{a}
 		start := time.Now()
 		got := <-goUpgradeConn(t.Context(), new(Upgrader), nc)
 		if !errors.Is(got.err, context.DeadlineExceeded) || time.Since(start) != defaultHandshakeTimeout {
@@ -330,6 +490,8 @@ func TestAddressString(t *testing.T) {
 		&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1).To4(), Port: 65535},
 		&net.TCPAddr{IP: net.IPv6loopback, Port: 1},
 		&net.TCPAddr{IP: net.ParseIP("fe80::1"), Port: 80, Zone: "eth0"},
+		&net.TCPAddr{Port: 80},
+		(*net.TCPAddr)(nil),
 		&net.UnixAddr{Net: "unix", Name: "@"},
 	} {
 		if got, want := addressString(a), a.String(); got != want {
