@@ -399,7 +399,7 @@ func (c *Conn) endMessage() error {
 
 // lookAhead tells who writes whether there is more to be read, for Batching.
 func (c *Conn) lookAhead() {
-	if c.hold == nil {
+	if !c.batching {
 		return
 	}
 	if !beginsWithFrame(c.input.unread) {
