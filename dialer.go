@@ -82,12 +82,23 @@ type Dialer struct {
 
 	// TLSConfig is for wss and https. It is cloned, with http/1.1 as the one
 	// protocol to negotiate, and the URL's host for the ServerName if that is
-	// empty. Default: the zero configuration.
+	// empty. It is for an https proxy too, with the ServerName of that.
+	// Default: the zero configuration.
 	TLSConfig *tls.Config
 
 	// DialContext makes the network connection. It must return when its context
 	// ends. Default: that of the zero [net.Dialer].
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
+
+	// Proxy returns the URL of the proxy for a request, to an http or https URL, or nil for none. The
+	// scheme of a proxy is http or https, which is asked by CONNECT, or socks5 or socks5h, which
+	// mean the same: the proxy looks up the host. A user name and password in
+	// the URL are sent to it. Default: [http.ProxyFromEnvironment], which goes by HTTP_PROXY,
+	// HTTPS_PROXY and NO_PROXY. DialConn uses none.
+	Proxy func(*http.Request) (*url.URL, error)
+
+	// ProxyHeader is added to CONNECT requests. Default: none.
+	ProxyHeader http.Header
 
 	// Jar has the cookies for the request, and gets those of the response,
 	// for an http or https URL. If Header has a Cookie, only that
@@ -132,15 +143,23 @@ func (d *Dialer) Dial(ctx context.Context, url string) (*Conn, *http.Response, e
 	}
 	ctx, cancel := d.withTimeout(ctx)
 	defer cancel()
+	proxy, err := d.proxyFor(req)
+	if err != nil {
+		return nil, nil, err
+	}
 	dial := d.DialContext
 	if dial == nil {
 		dial = new(net.Dialer).DialContext
 	}
-	nc, err := dial(ctx, "tcp", dialAddress(req.URL))
+	address := dialAddress(req.URL)
+	if proxy != nil {
+		address = dialAddress(proxy)
+	}
+	nc, err := dial(ctx, "tcp", address)
 	if err != nil {
 		return nil, nil, dialError(ctx, err)
 	}
-	return d.handshake(ctx, nc, req)
+	return d.handshake(ctx, nc, proxy, req)
 }
 
 // DialConn is like [Dialer.Dial], but uses nc as the network connection, over which it
@@ -153,7 +172,7 @@ func (d *Dialer) DialConn(ctx context.Context, nc net.Conn, url string) (*Conn, 
 	}
 	ctx, cancel := d.withTimeout(ctx)
 	defer cancel()
-	return d.handshake(ctx, nc, req)
+	return d.handshake(ctx, nc, nil, req)
 }
 
 // withTimeout returns a context that ends with ctx,
@@ -213,6 +232,9 @@ func (d *Dialer) newRequest(rawURL string) (*http.Request, error) {
 	}
 	if err := checkHeader(req.Header); err != nil {
 		return nil, fmt.Errorf("websocket: Dialer.Header: %w", err)
+	}
+	if err := checkHeader(d.ProxyHeader); err != nil {
+		return nil, fmt.Errorf("websocket: Dialer.ProxyHeader: %w", err)
 	}
 	if host, ok := req.Header["Host"]; ok {
 		if len(host) != 1 || !validAuthority(host[0]) {
@@ -351,7 +373,8 @@ func (d *Dialer) addHandshake(h http.Header) {
 
 // appendRequest appends req as it goes over the wire.
 func appendRequest(b []byte, req *http.Request) []byte {
-	b = append(append(append(b, "GET "...), req.URL.RequestURI()...), " HTTP/1.1\r\n"...)
+	b = append(append(b, req.Method...), ' ')
+	b = append(append(b, req.URL.RequestURI()...), " HTTP/1.1\r\n"...)
 	b = appendField(b, "Host", req.Host)
 	names := make([]string, 0, 16) // room for most
 	for name := range req.Header {
@@ -366,11 +389,12 @@ func appendRequest(b []byte, req *http.Request) []byte {
 	return append(b, "\r\n"...)
 }
 
-// handshake does the opening handshake over nc, which it closes if it fails.
-func (d *Dialer) handshake(ctx context.Context, nc net.Conn, req *http.Request) (*Conn, *http.Response, error) {
+// handshake does the opening handshake over nc, which leads to the proxy, if that is not nil. It
+// closes nc if it fails.
+func (d *Dialer) handshake(ctx context.Context, nc net.Conn, proxy *url.URL, req *http.Request) (*Conn, *http.Response, error) {
 	// To close the connection is what ends every wait on it.
 	stop := context.AfterFunc(ctx, func() { nc.Close() })
-	c, resp, err := d.converse(ctx, nc, req)
+	c, resp, err := d.converse(ctx, nc, proxy, req)
 	if !stop() && err == nil {
 		c.CloseNow()
 		resp, err = nil, context.Cause(ctx)
@@ -383,10 +407,21 @@ func (d *Dialer) handshake(ctx context.Context, nc net.Conn, req *http.Request) 
 }
 
 // converse sends the request and reads the response.
-func (d *Dialer) converse(ctx context.Context, nc net.Conn, req *http.Request) (*Conn, *http.Response, error) {
-	nc, state, err := d.secure(ctx, nc, req.URL)
-	if err != nil {
-		return nil, nil, err
+func (d *Dialer) converse(ctx context.Context, nc net.Conn, proxy *url.URL, req *http.Request) (*Conn, *http.Response, error) {
+	if proxy != nil {
+		var err error
+		if nc, err = d.connect(ctx, nc, proxy, dialAddress(req.URL)); err != nil {
+			return nil, nil, err
+		}
+	}
+	var state *tls.ConnectionState
+	if req.URL.Scheme == "https" {
+		tc, err := d.secure(ctx, nc, cmp.Or(d.serverName(), req.URL.Hostname()))
+		if err != nil {
+			return nil, nil, err
+		}
+		connected := tc.ConnectionState()
+		nc, state = tc, &connected
 	}
 	if err := writeRequest(nc, req); err != nil {
 		return nil, nil, err
@@ -415,29 +450,31 @@ func (d *Dialer) converse(ctx context.Context, nc net.Conn, req *http.Request) (
 	cfg := connDefaults(d.ReadLimit, d.PingInterval, d.PingTimeout, d.CloseTimeout, d.WriteTimeout)
 	cfg.side, cfg.subprotocol, cfg.compression = clientSide, agreed.subprotocol, agreed.compression
 	cfg.batching = d.Batching
+	if e, ok := nc.(*earlyConn); ok && len(e.early) == 0 {
+		nc = e.Conn
+	}
 	return newConn(nc, unread, cfg), resp, nil
 }
 
-// secure does the TLS handshake, if u asks for one.
-func (d *Dialer) secure(ctx context.Context, nc net.Conn, u *url.URL) (net.Conn, *tls.ConnectionState, error) {
-	if u.Scheme != "https" {
-		return nc, nil, nil
-	}
+// secure does a TLS handshake with the server of that name.
+func (d *Dialer) secure(ctx context.Context, nc net.Conn, serverName string) (*tls.Conn, error) {
 	cfg := d.TLSConfig.Clone()
 	if cfg == nil {
 		cfg = new(tls.Config)
 	}
-	if cfg.ServerName == "" {
-		cfg.ServerName = withoutZone(u.Hostname())
-	}
+	cfg.ServerName = withoutZone(serverName)
 	// A server that may choose h2 chooses it, and there is no Upgrade then.
 	cfg.NextProtos = []string{"http/1.1"}
 	tc := tls.Client(nc, cfg)
-	if err := tc.HandshakeContext(ctx); err != nil {
-		return nil, nil, err
+	return tc, tc.HandshakeContext(ctx)
+}
+
+// serverName returns the ServerName of the TLSConfig, or "".
+func (d *Dialer) serverName() string {
+	if d.TLSConfig == nil {
+		return ""
 	}
-	state := tc.ConnectionState()
-	return tc, &state, nil
+	return d.TLSConfig.ServerName
 }
 
 // writeRequest sends req, in one Write.

@@ -158,8 +158,7 @@
 //
 // # Limitations
 //
-// The protocol runs over HTTP/1.1 only, and a Dialer knows no proxies. Of
-// extensions, there is permessage-deflate.
+// The protocol runs over HTTP/1.1 only. Of extensions, there is permessage-deflate.
 //
 // [RFC 6455]: https://www.rfc-editor.org/rfc/rfc6455.html
 package websocket

@@ -1,6 +1,7 @@
 package websocket_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -628,4 +629,36 @@ func ExampleMessage() {
 	// Output:
 	// text [104 101 97 100 101 114] <nil>
 	// binary [1 2 3] <nil>
+}
+
+// A protocol of lines, such as it runs over TCP, through a WebSocket.
+func ExampleNetConn() {
+	server := serverOf(websocket.Upgrader{}, func(ctx context.Context, c *websocket.Conn) {
+		nc := websocket.NetConn(ctx, c, websocket.MessageBinary)
+		defer nc.Close()
+		lines := bufio.NewScanner(nc)
+		for lines.Scan() {
+			fmt.Fprintf(nc, "%d bytes\n", len(lines.Text()))
+		}
+	})
+	defer server.Close()
+
+	ctx := context.Background()
+	c, _, err := websocket.Dial(ctx, server.URL)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	nc := websocket.NetConn(ctx, c, websocket.MessageBinary)
+	defer nc.Close()
+	nc.SetDeadline(time.Now().Add(time.Minute))
+	answers := bufio.NewReader(nc)
+	for _, line := range []string{"a line", "and a longer one"} {
+		fmt.Fprintln(nc, line)
+		answer, err := answers.ReadString('\n')
+		fmt.Printf("%q %v\n", answer, err)
+	}
+	// Output:
+	// "6 bytes\n" <nil>
+	// "16 bytes\n" <nil>
 }

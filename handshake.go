@@ -489,6 +489,8 @@ func defaultPort(scheme string) string {
 		return "80"
 	case equalFold(scheme, "https"):
 		return "443"
+	case equalFold(scheme, "socks5"), equalFold(scheme, "socks5h"):
+		return "1080"
 	}
 	return ""
 }

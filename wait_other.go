@@ -239,8 +239,14 @@ func (p *pump) Close() error {
 // closeNow closes nc, without a word on TLS: a tls.Conn would wait for a writer
 // that is stuck, and with the alert for the peer.
 func closeNow(nc net.Conn) error {
-	if t, ok := nc.(*tls.Conn); ok {
-		nc = t.NetConn()
+	for {
+		switch c := nc.(type) {
+		case *tls.Conn:
+			nc = c.NetConn()
+		case *earlyConn:
+			nc = c.Conn
+		default:
+			return nc.Close()
+		}
 	}
-	return nc.Close()
 }

@@ -15,6 +15,10 @@ needs qemu-s390x-static qemu-user-static
 needs node nodejs
 needs npm npm
 needs python3 python3 python3-venv
+needs tinyproxy tinyproxy-bin
+needs squid squid
+needs danted dante-server
+needs microsocks microsocks
 python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
 
 if ((${#packages[@]} == 0)); then
