@@ -75,7 +75,6 @@ func echoes() []exchange {
 	}
 	list := exchanges(binary, []int{1, 64, 1000}, []int{1}, size16B, size125B, size1K, size16K, size1M)
 	list = append(list, exchanges(text, []int{64}, []int{1}, size16B, size125B, size1K, size16K, size1M)...)
-	list = append(list, exchanges(text, []int{1, 1000}, []int{1}, size125B, size16K)...)
 	list = append(list, exchanges(binary, []int{1, 64, 1000}, []int{32}, size16B, size125B, size1K, size16K)...)
 	list = append(list, exchanges(binary, []int{1}, []int{32}, size1M)...)
 	list = append(list, exchanges(text, []int{64}, []int{32}, size125B, size1K, size16K)...)

@@ -140,7 +140,7 @@ func times(n int) func() bool {
 // settle lets messages be exchanged until all buffers are there, and forgets them.
 func settle(tb testing.TB, l *load.Load, inFlight int) {
 	tb.Helper()
-	enough := time.Now().Add(pick[time.Duration](0, 20, 50) * time.Millisecond)
+	enough := time.Now().Add(pick[time.Duration](0, 20, 20) * time.Millisecond)
 	for begun := false; !begun || time.Now().Before(enough); begun = true {
 		if _, err := l.Exchange(inFlight, times(0)); err != nil {
 			tb.Fatal(err)
