@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -75,6 +76,7 @@ func (p *testProxy) asked(t testing.TB) *http.Request {
 func startProxy(t testing.TB, p *testProxy, secure bool) *url.URL {
 	t.Helper()
 	p.Server = httptest.NewUnstartedServer(p)
+	p.Config.ErrorLog = log.New(io.Discard, "", 0) // a client that does not trust it is no news
 	if secure {
 		p.StartTLS()
 	} else {
@@ -91,7 +93,9 @@ func startProxy(t testing.TB, p *testProxy, secure bool) *url.URL {
 // startEcho starts a WebSocket server that echoes.
 func startEcho(t testing.TB, secure bool) *httptest.Server {
 	t.Helper()
-	s := httptest.NewUnstartedServer(new(Upgrader).Handler(func(http.ResponseWriter, *http.Request) (func(context.Context, *Conn), error) {
+	s := httptest.NewUnstartedServer(nil)
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.Config.Handler = new(Upgrader).Handler(func(http.ResponseWriter, *http.Request) (func(context.Context, *Conn), error) {
 		return func(ctx context.Context, c *Conn) {
 			for m, err := range c.Messages(ctx) {
 				if err != nil || c.Write(ctx, m.Type, m.Data) != nil {
@@ -99,7 +103,7 @@ func startEcho(t testing.TB, secure bool) *httptest.Server {
 				}
 			}
 		}, nil
-	}))
+	})
 	if secure {
 		s.StartTLS()
 	} else {
