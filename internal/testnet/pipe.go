@@ -95,6 +95,26 @@ func (c *Conn) SetReadBuffer(n int) error {
 	return nil
 }
 
+// Faults are what is wrong with one direction of a pipe. Bytes are counted from when SetFaults is
+// called.
+type Faults struct {
+	Latency time.Duration // bytes, and the end, can be read so much later than they are written
+	Chunk   int           // bytes at most for a Read; 0: any
+	Stall   int64         // bytes after which no more can be read; 0: never
+	Cut     int64         // bytes that are read before the pipe is reset, in both directions; 0: never
+}
+
+// SetFaults has f be wrong with what c reads.
+func (c *Conn) SetFaults(f Faults) {
+	cut := func() { c.out.breakOff(); c.in.breakOff() }
+	c.in.update(func(s *stream) {
+		s.faults, s.taken, s.cut = f, 0, cut
+		if n := s.buf.Len(); n > 0 && len(s.due) == 0 {
+			s.due = []segment{{n, time.Now()}}
+		}
+	})
+}
+
 // LocalAddr returns an address that only names this end.
 func (c *Conn) LocalAddr() net.Addr { return c.local }
 
@@ -152,11 +172,23 @@ type stream struct {
 	stalled bool         // reads wait
 	writing bool         // a Write is under way, others wait for their turn
 
+	faults Faults
+	taken  int64     // bytes read with those
+	cut    func()    // for faults.Cut
+	due    []segment // of buf, with faults.Latency
+	endDue time.Time // of endErr
+
 	readErr  error // what a read returns at once
 	endErr   error // what a read returns when buf is empty
 	writeErr error // what a write returns
 
 	readDeadline, writeDeadline deadline
+}
+
+// A segment is bytes that can be read from some time on.
+type segment struct {
+	n  int
+	at time.Time
 }
 
 func newStream() *stream {
@@ -169,22 +201,75 @@ func (s *stream) read(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for {
-		switch {
+		switch n := s.readable(); {
 		case s.readErr != nil:
 			return 0, s.readErr
 		case len(p) == 0:
 			return 0, nil
 		case s.readDeadline.passed:
 			return 0, os.ErrDeadlineExceeded
-		case s.stalled:
-		case s.buf.Len() > 0:
+		case s.faults.Cut > 0 && s.taken >= s.faults.Cut:
+			s.mu.Unlock()
+			s.cut()
+			s.mu.Lock()
+			continue
+		case n > 0:
 			s.changed.Broadcast()
-			return s.buf.Read(p)
-		case s.endErr != nil:
+			return s.buf.Read(p[:s.take(min(n, len(p)))])
+		case s.buf.Len() == 0 && s.endErr != nil && !s.stuck() && !s.wait(s.endDue):
 			return 0, s.endErr
 		}
 		s.changed.Wait()
 	}
+}
+
+// readable returns how much of buf can be read now. If that is nothing yet, s.changed will
+// tell when it is more. s.mu is held.
+func (s *stream) readable() int {
+	n := s.buf.Len()
+	if s.stuck() || n == 0 {
+		return 0
+	}
+	if len(s.due) > 0 {
+		if s.wait(s.due[0].at) {
+			return 0
+		}
+		n = s.due[0].n
+	}
+	for _, limit := range []int64{s.faults.Stall, s.faults.Cut} {
+		if limit > 0 {
+			n = int(min(int64(n), limit-s.taken))
+		}
+	}
+	if s.faults.Chunk > 0 {
+		n = min(n, s.faults.Chunk)
+	}
+	return n
+}
+
+// stuck reports whether nothing can be read, whatever comes. s.mu is held.
+func (s *stream) stuck() bool {
+	return s.stalled || s.faults.Stall > 0 && s.taken >= s.faults.Stall
+}
+
+// take notes that n bytes are read, and returns n. s.mu is held.
+func (s *stream) take(n int) int {
+	s.taken += int64(n)
+	if len(s.due) > 0 {
+		if s.due[0].n -= n; s.due[0].n == 0 {
+			s.due = s.due[1:]
+		}
+	}
+	return n
+}
+
+// wait reports whether t is still to come, and has s.changed tell then. s.mu is held.
+func (s *stream) wait(t time.Time) bool {
+	d := time.Until(t)
+	if d > 0 {
+		time.AfterFunc(d, s.changed.Broadcast)
+	}
+	return d > 0
 }
 
 func (s *stream) write(p []byte) (n int, err error) {
@@ -208,6 +293,9 @@ func (s *stream) write(p []byte) (n int, err error) {
 		free := max(s.room-s.buf.Len(), 0)
 		k, _ := s.buf.Write(p[n:min(n+free, len(p))])
 		n += k
+		if k > 0 && (s.faults.Latency > 0 || len(s.due) > 0) {
+			s.due = append(s.due, segment{k, time.Now().Add(s.faults.Latency)})
+		}
 		if n == len(p) {
 			return n, nil
 		}
@@ -245,7 +333,7 @@ func (s *stream) closeRead(writeErr error) (first bool) {
 			s.writeErr = writeErr
 		}
 		s.readDeadline.stop()
-		s.buf.Reset()
+		s.forget()
 	})
 	return first
 }
@@ -255,6 +343,7 @@ func (s *stream) closeWrite(writeErr error) {
 	s.update(func(s *stream) {
 		s.writeErr = writeErr
 		s.endErr = io.EOF
+		s.endDue = time.Now().Add(s.faults.Latency)
 		s.writeDeadline.stop()
 	})
 }
@@ -264,11 +353,30 @@ func (s *stream) reset() {
 	s.update(func(s *stream) {
 		s.writeErr = net.ErrClosed
 		s.writeDeadline.stop()
-		s.buf.Reset()
+		s.forget()
 		if s.readErr == nil {
 			s.readErr = syscall.ECONNRESET
 		}
 	})
+}
+
+// breakOff has both ends fail, and forgets what had been written.
+func (s *stream) breakOff() {
+	s.update(func(s *stream) {
+		s.forget()
+		if s.readErr == nil {
+			s.readErr = syscall.ECONNRESET
+		}
+		if s.writeErr == nil {
+			s.writeErr = syscall.ECONNRESET
+		}
+	})
+}
+
+// forget drops what was written and not read. s.mu is held.
+func (s *stream) forget() {
+	s.buf.Reset()
+	s.due = nil
 }
 
 func (s *stream) readClosed() bool {

@@ -425,3 +425,105 @@ func TestChunked(t *testing.T) {
 		wantErr(t, "CloseWrite", only.(interface{ CloseWrite() error }).CloseWrite(), errors.ErrUnsupported)
 	})
 }
+
+// Bytes, and the end, come later than they were written, each in its time.
+func TestPipeLatency(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := Pipe()
+		b.SetFaults(Faults{Latency: 100 * time.Millisecond})
+		start := time.Now()
+		go func() {
+			for _, s := range []string{"one", "two"} {
+				io.WriteString(a, s)
+				time.Sleep(30 * time.Millisecond)
+			}
+			a.Close()
+		}()
+		p := make([]byte, 10)
+		for _, want := range []struct {
+			text  string
+			err   error
+			after time.Duration
+		}{{"one", nil, 100}, {"two", nil, 130}, {"", io.EOF, 160}} {
+			n, err := b.Read(p)
+			if got := time.Since(start); string(p[:n]) != want.text || err != want.err || got != want.after*time.Millisecond {
+				t.Errorf("got %q, %v after %v, want %q, %v after %d ms", p[:n], err, got, want.text, want.err, want.after)
+			}
+		}
+	})
+}
+
+// What was written before there was a latency is there.
+func TestPipeLatencyLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := Pipe()
+		io.WriteString(a, "before")
+		b.SetFaults(Faults{Latency: time.Second})
+		io.WriteString(a, "after")
+		start := time.Now()
+		p := make([]byte, 20)
+		n, _ := b.Read(p)
+		if string(p[:n]) != "before" || time.Since(start) != 0 {
+			t.Errorf("got %q after %v", p[:n], time.Since(start))
+		}
+		n, _ = b.Read(p)
+		if string(p[:n]) != "after" || time.Since(start) != time.Second {
+			t.Errorf("got %q after %v", p[:n], time.Since(start))
+		}
+	})
+}
+
+func TestPipeChunk(t *testing.T) {
+	a, b := Pipe()
+	b.SetFaults(Faults{Chunk: 3})
+	io.WriteString(a, "12345678")
+	p := make([]byte, 10)
+	for _, want := range []string{"123", "456", "78"} {
+		if n, err := b.Read(p); string(p[:n]) != want || err != nil {
+			t.Errorf("got %q, %v, want %q", p[:n], err, want)
+		}
+	}
+}
+
+// After so many bytes nothing comes any more, not even the end.
+func TestPipeStallAt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := Pipe()
+		b.SetFaults(Faults{Stall: 4})
+		io.WriteString(a, "1234")
+		p := make([]byte, 10)
+		if n, err := b.Read(p); n != 4 || err != nil {
+			t.Errorf("got %q, %v", p[:n], err)
+		}
+		io.WriteString(a, "5678")
+		a.Close()
+		b.SetReadDeadline(time.Now().Add(time.Hour))
+		if n, err := b.Read(p); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("got %q, %v", p[:n], err)
+		}
+		b.SetFaults(Faults{})
+		b.SetReadDeadline(time.Time{})
+		if got, err := io.ReadAll(b); string(got) != "5678" || err != nil {
+			t.Errorf("without the fault: got %q, %v", got, err)
+		}
+	})
+}
+
+// After so many bytes both ends find the connection reset.
+func TestPipeCut(t *testing.T) {
+	a, b := Pipe()
+	b.SetFaults(Faults{Cut: 4})
+	io.WriteString(a, "12345678")
+	p := make([]byte, 10)
+	if n, err := b.Read(p); string(p[:n]) != "1234" || err != nil {
+		t.Errorf("got %q, %v", p[:n], err)
+	}
+	if n, err := b.Read(p); n != 0 || !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("b.Read: got %d, %v", n, err)
+	}
+	for name, f := range map[string]func([]byte) (int, error){"b.Write": b.Write, "a.Read": a.Read, "a.Write": a.Write} {
+		if n, err := f(p); n != 0 || !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("%s: got %d, %v", name, n, err)
+		}
+	}
+}
