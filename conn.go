@@ -242,6 +242,7 @@ func (c *Conn) Close(code StatusCode, reason string) error {
 	}
 	c.mu.Unlock()
 	c.settle()
+	defer awaitUnused(c.nc)
 
 	if c.readMu.tryLock() || c.readMu.lock(c.Done()) {
 		for c.end.Load() == nil {
@@ -266,7 +267,8 @@ func (c *Conn) handshakeDone() bool {
 // CloseNow closes the connection without a closing handshake. It does not wait
 // for anything, and calls in progress return at once. What Batching holds is
 // dropped. The Close frame of a connection that has ended already may be on
-// its way: it is left to arrive, within CloseTimeout. CloseNow returns nil but
+// its way: it is left to arrive, within CloseTimeout, which CloseNow waits for if it is the
+// server's end of a stream of HTTP/2. CloseNow returns nil but
 // for an error of closing the network connection.
 func (c *Conn) CloseNow() error {
 	c.mu.Lock()
@@ -277,6 +279,7 @@ func (c *Conn) CloseNow() error {
 		c.setEnd(&CloseError{Code: StatusAbnormalClosure, Local: true})
 	}
 	c.mu.Unlock()
+	defer awaitUnused(c.nc)
 	if ended && !stuck {
 		return nil
 	}

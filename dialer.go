@@ -100,6 +100,12 @@ type Dialer struct {
 	// ProxyHeader is added to CONNECT requests. Default: none.
 	ProxyHeader http.Header
 
+	// HTTP2 opens the connection on a stream of HTTP/2 (RFC 8441), if the server knows that, and
+	// otherwise Dial goes on with HTTP/1.1. It must be able to send a header field
+	// called :protocol, such as that of golang.org/x/net/http2; DialContext, TLSConfig and Proxy
+	// are its own. Default: HTTP/1.1 only.
+	HTTP2 http.RoundTripper
+
 	// Jar has the cookies for the request, and gets those of the response,
 	// for an http or https URL. If Header has a Cookie, only that
 	// is sent. Default: none.
@@ -143,6 +149,25 @@ func (d *Dialer) Dial(ctx context.Context, url string) (*Conn, *http.Response, e
 	}
 	ctx, cancel := d.withTimeout(ctx)
 	defer cancel()
+	if d.HTTP2 == nil {
+		return d.dial(ctx, req)
+	}
+	c, resp, answered, err := d.dialStream(ctx, req)
+	if answered || ctx.Err() != nil {
+		if err != nil {
+			err = dialError(ctx, err)
+		}
+		return c, resp, err
+	}
+	c, resp, fallback := d.dial(ctx, req)
+	if fallback != nil && ctx.Err() == nil {
+		fallback = fmt.Errorf("%w (and over HTTP/2: %v)", fallback, err)
+	}
+	return c, resp, fallback
+}
+
+// dial opens a connection for req over HTTP/1.1.
+func (d *Dialer) dial(ctx context.Context, req *http.Request) (*Conn, *http.Response, error) {
 	proxy, err := d.proxyFor(req)
 	if err != nil {
 		return nil, nil, err
@@ -434,11 +459,7 @@ func (d *Dialer) converse(ctx context.Context, nc net.Conn, proxy *url.URL, req 
 		return nil, nil, cmp.Or(in.err, err)
 	}
 	resp.TLS = state
-	if d.Jar != nil {
-		if cookies := resp.Cookies(); len(cookies) > 0 {
-			d.Jar.SetCookies(req.URL, cookies)
-		}
-	}
+	d.keepCookies(req, resp)
 	agreed, err := checkResponse(resp, req.Header.Get("Sec-Websocket-Key"), d.Subprotocols, d.Compression)
 	if err != nil {
 		in.left = math.MaxInt // it is only the content that is read now
@@ -447,13 +468,25 @@ func (d *Dialer) converse(ctx context.Context, nc net.Conn, proxy *url.URL, req 
 	}
 	nc.SetDeadline(time.Time{})         // a net.Conn may have none
 	unread, _ := br.Peek(br.Buffered()) // which cannot fail
-	cfg := connDefaults(d.ReadLimit, d.PingInterval, d.PingTimeout, d.CloseTimeout, d.WriteTimeout)
-	cfg.side, cfg.subprotocol, cfg.compression = clientSide, agreed.subprotocol, agreed.compression
-	cfg.batching = d.Batching
 	if e, ok := nc.(*earlyConn); ok && len(e.early) == 0 {
 		nc = e.Conn
 	}
-	return newConn(nc, unread, cfg), resp, nil
+	return newConn(nc, unread, d.config(agreed)), resp, nil
+}
+
+// config returns how a connection is to be on which that was agreed.
+func (d *Dialer) config(agreed agreement) connConfig {
+	cfg := connDefaults(d.ReadLimit, d.PingInterval, d.PingTimeout, d.CloseTimeout, d.WriteTimeout)
+	cfg.side, cfg.subprotocol, cfg.compression = clientSide, agreed.subprotocol, agreed.compression
+	cfg.batching = d.Batching
+	return cfg
+}
+
+// keepCookies puts the cookies of the response into the Jar.
+func (d *Dialer) keepCookies(req *http.Request, resp *http.Response) {
+	if cookies := resp.Cookies(); d.Jar != nil && len(cookies) > 0 {
+		d.Jar.SetCookies(req.URL, cookies)
+	}
 }
 
 // secure does a TLS handshake with the server of that name.

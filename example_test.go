@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/tidewire/websocket"
+	_ "github.com/tidewire/websocket/http2"
+	"golang.org/x/net/http2"
 )
 
 // serverOf starts a server whose connections u accepts and serve serves.
@@ -661,4 +663,35 @@ func ExampleNetConn() {
 	// Output:
 	// "6 bytes\n" <nil>
 	// "16 bytes\n" <nil>
+}
+
+// Two connections that are streams of one, over HTTP/2. The server's package main imports
+// github.com/tidewire/websocket/http2.
+func ExampleDialer_http2() {
+	server := httptest.NewUnstartedServer(new(websocket.Upgrader).Handler(
+		func(_ http.ResponseWriter, r *http.Request) (func(context.Context, *websocket.Conn), error) {
+			return echoAll, nil
+		}))
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	defer server.Close()
+
+	ctx := context.Background()
+	transport := &http2.Transport{TLSClientConfig: server.Client().Transport.(*http.Transport).TLSClientConfig}
+	defer transport.CloseIdleConnections()
+	d := websocket.Dialer{HTTP2: transport}
+	for _, name := range []string{"Alice", "Bob"} {
+		c, resp, err := d.Dial(ctx, server.URL)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		c.Write(ctx, websocket.MessageText, []byte(name))
+		_, data, err := c.Read(ctx)
+		fmt.Println(resp.Proto, string(data), err)
+		c.Close(websocket.StatusNormalClosure, "")
+	}
+	// Output:
+	// HTTP/2.0 Alice <nil>
+	// HTTP/2.0 Bob <nil>
 }

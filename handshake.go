@@ -96,7 +96,8 @@ func validKey(key string) bool {
 var (
 	errMethod        = errors.New("the method of the request is not GET (RFC 6455, section 4.1)")
 	errRequestHTTP10 = errors.New("the HTTP version of the request is below 1.1 (RFC 6455, section 4.1)")
-	errRequestHTTP2  = errors.New("the request came over HTTP/2 or later, which has no Upgrade (RFC 9113, section 8.6)")
+	errRequestHTTP2  = errors.New("the request came over HTTP/2 or later, and is no extended CONNECT (RFC 8441, section 5)")
+	errProtocol      = errors.New("the :protocol of the request is not websocket (RFC 8441, section 5)")
 	errHost          = errors.New("the request has no Host (RFC 6455, section 4.2.1)")
 	errUpgrade       = errors.New(`the request has no "Upgrade: websocket" (RFC 6455, section 4.2.1)`)
 	errConnection    = errors.New(`the request has no "Connection: Upgrade" (RFC 6455, section 4.2.1)`)
@@ -118,6 +119,14 @@ var (
 // as 400 Bad Request)." (section 4.2.1)
 func checkRequest(r *http.Request) *HandshakeError {
 	switch {
+	case isExtendedConnect(r):
+		return checkExtendedConnect(r)
+
+	// "a :protocol value that is unknown or is not supported, the server SHOULD respond to the
+	// request with a 501 (Not Implemented) status code" (RFC 9220, section 3)
+	case len(r.Header[":protocol"]) > 0:
+		return refusal(http.StatusNotImplemented, errProtocol, nil)
+
 	// "The method of the request MUST be GET, and the HTTP version MUST be
 	// at least 1.1." (section 4.1)
 	case r.Method != http.MethodGet:
@@ -277,6 +286,23 @@ func appendField(b []byte, name, value string) []byte {
 	return append(append(b, value...), "\r\n"...)
 }
 
+// isExtendedConnect reports whether r asks for a WebSocket on a stream of HTTP/2 (RFC 8441,
+// section 5).
+func isExtendedConnect(r *http.Request) bool {
+	return r.ProtoMajor == 2 && r.Method == http.MethodConnect && isOnly(r.Header[":protocol"], "websocket")
+}
+
+// checkExtendedConnect is checkRequest for such a request. net/http has checked the rest.
+func checkExtendedConnect(r *http.Request) *HandshakeError {
+	switch {
+	case !isOnly(r.Header["Sec-Websocket-Version"], webSocketVersion):
+		return refusal(http.StatusBadRequest, errVersion, http.Header{"Sec-Websocket-Version": {webSocketVersion}})
+	case !validExtensions(r.Header["Sec-Websocket-Extensions"]):
+		return badRequest(errExtensions)
+	}
+	return nil
+}
+
 // The checks of a response that can fail.
 var (
 	errStatus          = errors.New("the server did not switch protocols")
@@ -293,8 +319,6 @@ var (
 //
 // "The client MUST validate the server's response as follows" (section 4.1)
 func checkResponse(resp *http.Response, key string, offered []string, o *Compression) (agreed agreement, err error) {
-	chosen := resp.Header["Sec-Websocket-Protocol"]
-	z, refused := o.checkExtensions(resp.Header["Sec-Websocket-Extensions"])
 	switch {
 	// "If the status code received from the server is not 101, the client
 	// handles the response per HTTP [RFC2616] procedures."
@@ -329,9 +353,29 @@ func checkResponse(resp *http.Response, key string, offered []string, o *Compres
 	// Connection_."
 	case !isOnly(resp.Header["Sec-Websocket-Accept"], acceptKey(key)):
 		return agreement{}, errAccept
+	}
+	return checkAgreement(resp.Header, offered, o)
+}
 
-	case refused != nil:
-		return agreement{}, refused
+// checkStreamResponse is checkResponse for a stream of HTTP/2.
+//
+// "If the server accepts, it sends a HEADERS frame with a 2xx status" and no Sec-WebSocket-Accept
+// (RFC 8441, section 5).
+func checkStreamResponse(resp *http.Response, offered []string, o *Compression) (agreed agreement, err error) {
+	if resp.StatusCode/100 != 2 {
+		return agreement{}, errStatus
+	}
+	return checkAgreement(resp.Header, offered, o)
+}
+
+// checkAgreement reports what a server has chosen by h, the header of its response, or why it may not
+// choose that.
+func checkAgreement(h http.Header, offered []string, o *Compression) (agreed agreement, err error) {
+	z, err := o.checkExtensions(h["Sec-Websocket-Extensions"])
+	chosen := h["Sec-Websocket-Protocol"]
+	switch {
+	case err != nil:
+		return agreement{}, err
 
 	case len(chosen) == 0:
 		return agreement{compression: z}, nil

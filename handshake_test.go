@@ -962,7 +962,7 @@ func TestOptionsAreTheSame(t *testing.T) {
 		return fields
 	}
 	server := fields(Upgrader{}, "Origins", "CheckOrigin", "Accept")
-	client := fields(Dialer{}, "Header", "TLSConfig", "DialContext", "Proxy", "ProxyHeader", "Jar")
+	client := fields(Dialer{}, "Header", "TLSConfig", "DialContext", "Proxy", "ProxyHeader", "HTTP2", "Jar")
 	if !maps.Equal(server, client) {
 		t.Errorf("Upgrader has %v\nDialer has %v", server, client)
 	}

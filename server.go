@@ -122,11 +122,18 @@ func Upgrade(w http.ResponseWriter, r *http.Request) (*Conn, error) {
 // [http.ResponseController]. The connection keeps nothing of w and r, and does not
 // end with the request's context: for the least memory return from the handler,
 // and serve the connection on a goroutine of its own, as [Upgrader.Handler] does.
+//
+// Over HTTP/2, a connection is a stream (RFC 8441), and the handler must not return before Close or
+// CloseNow has. A server accepts such connections if package
+// [github.com/tidewire/websocket/http2] is imported.
 func (u *Upgrader) Upgrade(w http.ResponseWriter, r *http.Request) (*Conn, error) {
 	agreed, refused := u.check(r, w.Header())
 	if refused != nil {
-		answer(w, refused)
+		answer(w, r, refused)
 		return nil, refused
+	}
+	if isExtendedConnect(r) {
+		return u.upgradeStream(w, r, agreed)
 	}
 	nc, buffered, err := http.NewResponseController(w).Hijack()
 	switch {
@@ -134,7 +141,7 @@ func (u *Upgrader) Upgrade(w http.ResponseWriter, r *http.Request) (*Conn, error
 		return nil, fmt.Errorf("websocket: %w", err) // by somebody who will answer
 	case err != nil:
 		refused = misuse(fmt.Errorf("the connection cannot be taken over from a %T, which needs a Hijack or an Unwrap method: %w", w, err))
-		answer(w, refused)
+		answer(w, r, refused)
 		return nil, refused
 	}
 	if timeout := handshakeTimeout(u.HandshakeTimeout); timeout > 0 {
@@ -207,9 +214,14 @@ func refusalFor(err error) *HandshakeError {
 	return refused
 }
 
-// answer sends the refusal of a handshake.
-func answer(w http.ResponseWriter, refused *HandshakeError) {
-	body := refused.response(w.Header())
+// answer sends the refusal of r.
+func answer(w http.ResponseWriter, r *http.Request, refused *HandshakeError) {
+	h := w.Header()
+	body := refused.response(h)
+	if r.ProtoAtLeast(2, 0) { // a stream has nothing of the kind
+		delete(h, "Connection")
+		delete(h, "Upgrade")
+	}
 	w.WriteHeader(refused.StatusCode)
 	w.Write(body)
 }
@@ -240,10 +252,15 @@ func (u *Upgrader) switchProtocols(nc net.Conn, response, unread []byte, agreed 
 	}
 	// Those of the http.Server too: they are not meant for us.
 	nc.SetDeadline(time.Time{}) // a net.Conn may have none
+	return newConn(nc, unread, u.config(agreed)), nil
+}
+
+// config returns how a connection is to be on which that was agreed.
+func (u *Upgrader) config(agreed agreement) connConfig {
 	cfg := connDefaults(u.ReadLimit, u.PingInterval, u.PingTimeout, u.CloseTimeout, u.WriteTimeout)
 	cfg.side, cfg.subprotocol, cfg.compression = serverSide, agreed.subprotocol, agreed.compression
 	cfg.batching = u.Batching
-	return newConn(nc, unread, cfg), nil
+	return cfg
 }
 
 // handshakeTimeout returns how long a handshake may take
@@ -257,7 +274,8 @@ func handshakeTimeout(d time.Duration) time.Duration {
 
 // Handler returns an [http.Handler] that upgrades each request, and has the
 // connection served in a goroutine of its own. The request's goroutine, with all the
-// memory that net/http needs for it, is given back meanwhile.
+// memory that net/http needs for it, is given back meanwhile. Over HTTP/2 the connection
+// is served in the request's goroutine.
 //
 // accept is called first, with every request, and returns the function that is to
 // serve the connection. If it returns an error, the request is refused as it would
@@ -279,10 +297,10 @@ func (u *Upgrader) Handler(accept func(http.ResponseWriter, *http.Request) (serv
 		case aw.answered:
 			return
 		case err != nil:
-			answer(w, refusalFor(err))
+			answer(w, r, refusalFor(err))
 			return
 		case serve == nil:
-			answer(w, misuse(nil))
+			answer(w, r, misuse(nil))
 			return
 		}
 		c, err := u.Upgrade(w, r)
@@ -290,7 +308,11 @@ func (u *Upgrader) Handler(accept func(http.ResponseWriter, *http.Request) (serv
 			return
 		}
 		server, _ := r.Context().Value(http.ServerContextKey).(*http.Server)
-		go serveConn(c, serve, server)
+		if r.ProtoMajor == 1 {
+			go serveConn(c, serve, server)
+		} else {
+			serveConn(c, serve, server)
+		}
 	})
 }
 
