@@ -1,8 +1,8 @@
 package websockettest
 
 import (
-	"cmp"
 	"context"
+	"errors"
 	"sync"
 	"testing"
 	"time"
@@ -72,5 +72,8 @@ func (l *Link) Connect(ctx context.Context) (client, server *websocket.Conn, err
 			c.CloseNow()
 		}
 	}
-	return nil, nil, cmp.Or(refused, err)
+	if _, answered := errors.AsType[*websocket.HandshakeError](refused); answered || err == nil {
+		err = refused // which says more than what the client was told
+	}
+	return nil, nil, err
 }

@@ -86,14 +86,18 @@ func (s *Server) dial(ctx context.Context, network, address string) (net.Conn, e
 	if near == nil {
 		return nil, refused
 	}
+	var err error
 	select {
 	case s.accepted <- far:
 		return near, nil
 	case <-s.closed:
-		return nil, refused
+		err = refused
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		err = context.Cause(ctx)
 	}
+	near.Close()
+	far.Close()
+	return nil, err
 }
 
 // connect returns the ends of a new connection, nil if the server is down.

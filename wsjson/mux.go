@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"sync"
 )
 
@@ -80,9 +81,13 @@ func (m *Mux[K, C]) Dispatch(ctx context.Context, c C, p []byte) error {
 	if err != nil {
 		return err
 	}
-	m.mu.RLock()
-	handle, ok := m.handlers[e.Type]
-	m.mu.RUnlock()
+	var handle func(context.Context, C, Envelope[K, json.RawMessage]) error
+	ok := reflect.ValueOf(&e.Type).Elem().Comparable() // an interface may hold what is not
+	if ok {
+		m.mu.RLock()
+		handle, ok = m.handlers[e.Type]
+		m.mu.RUnlock()
+	}
 	switch {
 	case ok:
 		return handle(ctx, c, e)

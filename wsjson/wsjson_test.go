@@ -203,6 +203,13 @@ func TestMux(t *testing.T) {
 	if _, err := dispatch(`hello`); err == nil {
 		t.Error("no error for what is no JSON")
 	}
+	var anything wsjson.Mux[any, int]
+	wsjson.Handle(&anything, any("a"), func(context.Context, int, wsjson.Envelope[any, any]) error { return failed })
+	for text, want := range map[string]error{`{"type":"a"}`: failed, `{"type":{}}`: wsjson.ErrUnknownType, `{"type":[1]}`: wsjson.ErrUnknownType} {
+		if err := anything.Dispatch(t.Context(), 0, []byte(text)); !errors.Is(err, want) {
+			t.Errorf("%s: got %v, want %v", text, err, want)
+		}
+	}
 	if err := new(wsjson.Mux[int, int]).Dispatch(t.Context(), 0, []byte(`{"type":1}`)); !errors.Is(err, wsjson.ErrUnknownType) {
 		t.Errorf("the zero Mux: got %v", err)
 	}

@@ -208,14 +208,15 @@ func (s *stream) read(p []byte) (int, error) {
 			return 0, nil
 		case s.readDeadline.passed:
 			return 0, os.ErrDeadlineExceeded
-		case s.faults.Cut > 0 && s.taken >= s.faults.Cut:
-			s.mu.Unlock()
-			s.cut()
-			s.mu.Lock()
-			continue
 		case n > 0:
+			n, _ = s.buf.Read(p[:s.take(min(n, len(p)))])
 			s.changed.Broadcast()
-			return s.buf.Read(p[:s.take(min(n, len(p)))])
+			if s.taken == s.faults.Cut {
+				s.mu.Unlock() // which are two
+				s.cut()
+				s.mu.Lock()
+			}
+			return n, nil
 		case s.buf.Len() == 0 && s.endErr != nil && !s.stuck() && !s.wait(s.endDue):
 			return 0, s.endErr
 		}
@@ -267,7 +268,7 @@ func (s *stream) take(n int) int {
 func (s *stream) wait(t time.Time) bool {
 	d := time.Until(t)
 	if d > 0 {
-		time.AfterFunc(d, s.changed.Broadcast)
+		time.AfterFunc(d, func() { s.update(func(*stream) {}) })
 	}
 	return d > 0
 }
