@@ -97,7 +97,9 @@ type Dialer struct {
 	// HTTPS_PROXY and NO_PROXY. DialConn uses none.
 	Proxy func(*http.Request) (*url.URL, error)
 
-	// ProxyHeader is added to CONNECT requests. Default: none.
+	// ProxyHeader is added to CONNECT requests. A Proxy-Authorization replaces what the
+	// URL of the proxy would give; Host must not be in it, nor what Header must not have.
+	// Default: none.
 	ProxyHeader http.Header
 
 	// HTTP2 opens the connection on a stream of HTTP/2 (RFC 8441), if the server knows that, and
@@ -122,6 +124,8 @@ const (
 )
 
 var (
+	errProxyHeaderHost = errors.New("websocket: Dialer.ProxyHeader: the Host is that of the server")
+
 	errResponseHead  = errors.New("the header of the response is too large")
 	errInformational = errors.New("too many 1xx responses")
 )
@@ -152,8 +156,8 @@ func (d *Dialer) Dial(ctx context.Context, url string) (*Conn, *http.Response, e
 	if d.HTTP2 == nil {
 		return d.dial(ctx, req)
 	}
-	c, resp, answered, err := d.dialStream(ctx, req)
-	if answered || ctx.Err() != nil {
+	c, resp, asked, err := d.dialStream(ctx, req)
+	if asked || ctx.Err() != nil {
 		if err != nil {
 			err = dialError(ctx, err)
 		}
@@ -168,7 +172,7 @@ func (d *Dialer) Dial(ctx context.Context, url string) (*Conn, *http.Response, e
 
 // dial opens a connection for req over HTTP/1.1.
 func (d *Dialer) dial(ctx context.Context, req *http.Request) (*Conn, *http.Response, error) {
-	proxy, err := d.proxyFor(req)
+	proxy, err := d.proxyFor(ctx, req)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -260,6 +264,11 @@ func (d *Dialer) newRequest(rawURL string) (*http.Request, error) {
 	}
 	if err := checkHeader(d.ProxyHeader); err != nil {
 		return nil, fmt.Errorf("websocket: Dialer.ProxyHeader: %w", err)
+	}
+	for name := range d.ProxyHeader {
+		if equalFold(name, "Host") {
+			return nil, errProxyHeaderHost
+		}
 	}
 	if host, ok := req.Header["Host"]; ok {
 		if len(host) != 1 || !validAuthority(host[0]) {
@@ -354,14 +363,20 @@ func dialAddress(u *url.URL) string {
 	return net.JoinHostPort(u.Hostname(), defaultPort(u.Scheme))
 }
 
+// canonicalHeader returns a copy of h whose names are as package http has them.
+func canonicalHeader(h http.Header) http.Header {
+	canonical := make(http.Header)
+	for name, values := range h {
+		name = http.CanonicalHeaderKey(name)
+		canonical[name] = append(canonical[name], values...)
+	}
+	return canonical
+}
+
 // header returns d.Header, and what goes with the URL. If d.Header has
 // an Authorization or a Cookie, even an empty list of them, that is all there is.
 func (d *Dialer) header(u *url.URL) http.Header {
-	h := make(http.Header)
-	for name, values := range d.Header {
-		name = http.CanonicalHeaderKey(name)
-		h[name] = append(h[name], values...)
-	}
+	h := canonicalHeader(d.Header)
 	req := http.Request{Header: h}
 	if _, ok := h["Authorization"]; !ok && u.User != nil {
 		password, _ := u.User.Password()
@@ -435,7 +450,7 @@ func (d *Dialer) handshake(ctx context.Context, nc net.Conn, proxy *url.URL, req
 func (d *Dialer) converse(ctx context.Context, nc net.Conn, proxy *url.URL, req *http.Request) (*Conn, *http.Response, error) {
 	if proxy != nil {
 		var err error
-		if nc, err = d.connect(ctx, nc, proxy, dialAddress(req.URL)); err != nil {
+		if nc, err = d.connect(ctx, nc, proxy, targetAddress(req.URL)); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -462,8 +477,7 @@ func (d *Dialer) converse(ctx context.Context, nc net.Conn, proxy *url.URL, req 
 	d.keepCookies(req, resp)
 	agreed, err := checkResponse(resp, req.Header.Get("Sec-Websocket-Key"), d.Subprotocols, d.Compression)
 	if err != nil {
-		in.left = math.MaxInt // it is only the content that is read now
-		nc.SetReadDeadline(time.Now().Add(bodyTimeout))
+		defer in.limitContent()()
 		return nil, resp, responseError(resp, err)
 	}
 	nc.SetDeadline(time.Time{})         // a net.Conn may have none
@@ -539,6 +553,21 @@ func (r *headReader) Read(p []byte) (int, error) {
 		r.err = err
 	}
 	return n, err
+}
+
+// limitContent has r read content, for a time at the most. stop ends that.
+func (r *headReader) limitContent() (stop func() bool) {
+	r.left = math.MaxInt
+	return endReading(r.nc, bodyTimeout)
+}
+
+// endReading has reads from nc fail in a while, by its deadline or, if it has none, by closing
+// it, unless stop is called before.
+func endReading(nc net.Conn, d time.Duration) (stop func() bool) {
+	if nc.SetReadDeadline(time.Now().Add(d)) == nil {
+		return func() bool { return true }
+	}
+	return time.AfterFunc(d, func() { closeNow(nc) }).Stop
 }
 
 var responseReaders = sync.Pool{New: func() any { return bufio.NewReader(nil) }}

@@ -6,37 +6,46 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"math"
 	"net"
 	"net/http"
 	"net/url"
-	"time"
 )
 
-var errProxyScheme = errors.New("the scheme is not http, https, socks5 or socks5h")
+var (
+	errProxyScheme = errors.New("the scheme is not http, https, socks5 or socks5h")
+	errProxyHost   = errors.New("the URL has no host")
+)
 
 // proxyFor returns the proxy that the connection for req is to go through, or nil.
-func (d *Dialer) proxyFor(req *http.Request) (*url.URL, error) {
+func (d *Dialer) proxyFor(ctx context.Context, req *http.Request) (*url.URL, error) {
 	choose := d.Proxy
 	if choose == nil {
 		choose = http.ProxyFromEnvironment
 	}
-	proxy, err := choose(req)
+	proxy, err := choose(req.WithContext(ctx))
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("websocket: choosing a proxy: %w", err)
 	case proxy == nil:
 		return nil, nil
+	case proxy.Hostname() == "":
+		return nil, fmt.Errorf("websocket: %w", proxyError(proxy, errProxyHost))
 	}
 	switch proxy.Scheme {
 	case "http", "https", "socks5", "socks5h":
 		return proxy, nil
 	}
-	return nil, proxyError(proxy, errProxyScheme)
+	return nil, fmt.Errorf("websocket: %w", proxyError(proxy, errProxyScheme))
 }
 
 func proxyError(proxy *url.URL, err error) error {
-	return fmt.Errorf("websocket: proxy %s: %w", proxy.Redacted(), err)
+	return fmt.Errorf("proxy %s: %w", proxy.Redacted(), err)
+}
+
+// targetAddress returns the address that a proxy is asked for: without a zone, which means nothing
+// there.
+func targetAddress(u *url.URL) string {
+	return net.JoinHostPort(withoutZone(u.Hostname()), cmp.Or(u.Port(), defaultPort(u.Scheme)))
 }
 
 // connect asks proxy, at the other end of nc, to connect us to address, and returns
@@ -65,10 +74,7 @@ func (d *Dialer) connect(ctx context.Context, nc net.Conn, proxy *url.URL, addre
 
 // connectHTTP is connect for a proxy that speaks HTTP (RFC 9110, section 9.3.6).
 func (d *Dialer) connectHTTP(nc net.Conn, proxy *url.URL, address string) (net.Conn, error) {
-	h := d.ProxyHeader.Clone()
-	if h == nil {
-		h = make(http.Header)
-	}
+	h := canonicalHeader(d.ProxyHeader)
 	if u := proxy.User; u != nil && h["Proxy-Authorization"] == nil {
 		password, _ := u.Password()
 		h.Set("Proxy-Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(u.Username()+":"+password)))
@@ -81,14 +87,16 @@ func (d *Dialer) connectHTTP(nc net.Conn, proxy *url.URL, address string) (net.C
 	br := getResponseReader(in)
 	defer putResponseReader(br)
 	resp, err := readResponse(br, req)
+	if malformed, ok := errors.AsType[*HandshakeError](err); ok && in.err == nil {
+		return nil, &HandshakeError{Err: proxyError(proxy, malformed.Err)}
+	}
 	if err != nil {
 		return nil, proxyError(proxy, cmp.Or(in.err, err))
 	}
 	// "A 2xx (Successful) response to CONNECT indicates that the [...] proxy has switched to
 	// tunnel mode"
 	if resp.StatusCode/100 != 2 {
-		in.left = math.MaxInt
-		nc.SetReadDeadline(time.Now().Add(bodyTimeout))
+		defer in.limitContent()()
 		return nil, responseError(resp, fmt.Errorf("the proxy %s does not connect to %s", proxy.Redacted(), address))
 	}
 	if br.Buffered() == 0 {

@@ -30,7 +30,7 @@ var errRequestTimeout = errors.New("the request was not received within the Hand
 // Upgrade does, and answers it. A server calls it in a goroutine for each connection.
 //
 // All of that has to be done within HandshakeTimeout: a client that has sent a part of its
-// request by then is answered with status 408. What is no request of HTTP/1.1 (RFC 9112) is
+// request by then is answered with status 408, if nc has deadlines. What is no request of HTTP/1.1 (RFC 9112) is
 // answered with 400, a request line of more than 8 KiB with 414, and a header with
 // more than 8 KiB in a field, 100 fields or 64 KiB with 431. When ctx ends, UpgradeConn
 // closes nc and returns the cause; the connection that it returns does not end with ctx.
@@ -168,9 +168,8 @@ func addressString(a net.Addr) string {
 // refuse tells the client why r, nil if it was no request, is refused. What it still sends
 // is ignored: to close the connection with that unread might lose the answer to a reset.
 func refuse(nc net.Conn, r *http.Request, h http.Header, refused *HandshakeError) {
-	if nc.SetDeadline(time.Now().Add(refusalTimeout)) != nil {
-		defer time.AfterFunc(refusalTimeout, func() { closeNow(nc) }).Stop()
-	}
+	defer endReading(nc, refusalTimeout)()
+	nc.SetWriteDeadline(time.Now().Add(refusalTimeout))
 	if _, err := nc.Write(appendRefusal(nil, r, h, refused)); err != nil {
 		return
 	}

@@ -19,7 +19,7 @@ const migratingVariables = `c *websocket.Conn, ctx context.Context, p []byte, v 
 
 // migratingImports are the imports of a cell, if it uses them.
 func migratingImports(library, wsjson string) string {
-	return fmt.Sprintf("import (\n\t\"context\"\n\t\"crypto/tls\"\n\t\"errors\"\n\t\"net\"\n\t\"net/http\"\n\t\"sync\"\n\t\"time\"\n\n\twebsocket %q\n\t%s\n)\n", library, wsjson)
+	return fmt.Sprintf("import (\n\t\"context\"\n\t\"crypto/tls\"\n\t\"errors\"\n\t\"net\"\n\t\"net/http\"\n\t\"strings\"\n\t\"sync\"\n\t\"time\"\n\n\twebsocket %q\n\t%s\n)\n", library, wsjson)
 }
 
 // Each cell with code compiles, with the library that its column is about.
