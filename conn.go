@@ -452,6 +452,9 @@ func (c *Conn) drain() {
 	half, ok := c.nc.(interface{ CloseWrite() error })
 	switch {
 	case c.side == clientSide:
+	case serverStreamOf(c.nc) != nil: // what was sent arrives, whatever is unread
+		c.closeSocket()
+		return
 	case ok:
 		half.CloseWrite() // nothing follows the Close frame
 	case c.handshakeDone():

@@ -2,6 +2,7 @@ package websocket
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -11,36 +12,45 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
-// upgradeStream is Upgrade for a stream of HTTP/2 (RFC 8441, section 5).
-//
-// "The final Sec-WebSocket-Accept [...] is not used [...]. If the server accepts, it sends a
-// HEADERS frame with a 2xx status."
+// upgradeStream is Upgrade for a stream of HTTP/2 (RFC 8441, section 5), which is accepted by a 2xx status.
 func (u *Upgrader) upgradeStream(w http.ResponseWriter, r *http.Request, agreed agreement) (*Conn, error) {
-	h := w.Header()
+	inner := innermost(w)
+	rc := http.NewResponseController(inner)
+	// Those of the http.Server are not meant for us.
+	if err := errors.Join(rc.EnableFullDuplex(), rc.SetReadDeadline(time.Time{}), rc.SetWriteDeadline(time.Time{})); err != nil {
+		refused := misuse(fmt.Errorf("the stream cannot be taken over from a %T, which needs an Unwrap method: %w", w, err))
+		answer(w, r, refused)
+		return nil, refused
+	}
+	h := inner.Header()
+	maps.Copy(h, w.Header())
 	if agreed.subprotocol != "" {
 		h.Set("Sec-WebSocket-Protocol", agreed.subprotocol)
 	}
 	if agreed.extensions != "" {
 		h.Set("Sec-WebSocket-Extensions", agreed.extensions)
 	}
-	s := &serverStream{w: w, r: r, rc: http.NewResponseController(w), unused: make(chan struct{})}
-	s.rc.EnableFullDuplex() // as it is over HTTP/2, unless w is wrapped
-	s.rc.SetReadDeadline(time.Time{})
-	s.rc.SetWriteDeadline(time.Time{})
-	w.WriteHeader(http.StatusOK)
-	if err := s.rc.Flush(); err != nil {
+	inner.WriteHeader(http.StatusOK)
+	if err := rc.Flush(); err != nil {
 		return nil, fmt.Errorf("websocket: sending the response: %w", err)
 	}
-	c := newConn(s, nil, u.config(agreed))
-	// A handler that returns, or panics, without closing the connection has ended it.
-	context.AfterFunc(r.Context(), func() {
-		c.lose(io.EOF)
-		c.closeSocketNow()
-	})
-	return c, nil
+	s := &serverStream{w: inner, r: r, rc: rc, unused: make(chan struct{})}
+	return newConn(s, nil, u.config(agreed)), nil
+}
+
+// innermost returns what w wraps: frames are not for others to change, as they are not with Hijack.
+func innermost(w http.ResponseWriter) http.ResponseWriter {
+	for {
+		u, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return w
+		}
+		w = u.Unwrap()
+	}
 }
 
 // noDeadline is for a stream whose deadlines, once they have passed, end it.
@@ -63,47 +73,71 @@ type serverStream struct {
 	unused  chan struct{} // closed when w is not used any more
 }
 
-// awaitUnused waits until nc, if it is a serverStream, is not used any more. What net/http has for a
-// stream is another's when the handler has returned.
-func awaitUnused(nc net.Conn) {
+// serverStreamOf returns the stream that nc is, or nil.
+func serverStreamOf(nc net.Conn) *serverStream {
 	if p, ok := nc.(*pump); ok {
 		nc = p.Conn
 	}
-	if s, ok := nc.(*serverStream); ok {
+	s, _ := nc.(*serverStream)
+	return s
+}
+
+// awaitUnused waits until nc, if it is a serverStream, is not used any more. What net/http has for a
+// stream is another's when the handler has returned.
+func awaitUnused(nc net.Conn) {
+	if s := serverStreamOf(nc); s != nil {
 		<-s.unused
 	}
 }
 
 func (s *serverStream) Read(p []byte) (int, error) { return s.r.Body.Read(p) }
 
-func (s *serverStream) Write(p []byte) (int, error) {
+func (s *serverStream) Write(p []byte) (n int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
+	defer s.handlerReturned(&err)
+	if s.closed || s.r.Context().Err() != nil {
 		return 0, net.ErrClosed
 	}
-	n, err := s.w.Write(p)
+	n, err = s.w.Write(p)
 	if err == nil {
 		err = s.rc.Flush()
 	}
 	return n, err
 }
 
+// handlerReturned recovers if w was used when the handler had returned, which it must not. That is no
+// reason for all of the process to end.
+func (s *serverStream) handlerReturned(err *error) {
+	if s.r.Context().Err() != nil && recover() != nil {
+		*err = net.ErrClosed
+	}
+}
+
 // Close has the stream not be used any more. It ends when the handler returns.
-func (s *serverStream) Close() error {
+func (s *serverStream) Close() (err error) {
 	s.closing.Lock()
 	defer s.closing.Unlock()
 	if s.closed {
 		return net.ErrClosed
 	}
 	if !s.mu.TryLock() {
-		s.rc.SetWriteDeadline(aLongTimeAgo) // which resets the stream, and so ends the Write
+		s.abortWrite()
 		s.mu.Lock()
 	}
 	s.closed = true
 	s.mu.Unlock()
 	close(s.unused)
 	return s.r.Body.Close()
+}
+
+// abortWrite ends a Write, and the stream with it.
+func (s *serverStream) abortWrite() {
+	var err error
+	defer s.handlerReturned(&err)
+	if s.r.Context().Err() == nil {
+		s.rc.SetWriteDeadline(aLongTimeAgo)
+	}
 }
 
 func (s *serverStream) LocalAddr() net.Addr {
@@ -127,19 +161,24 @@ func (streamAddr) Network() string  { return "http2" }
 func (a streamAddr) String() string { return string(a) }
 
 // dialStream opens a connection on a stream of HTTP/2 (RFC 8441, section 5), with what req says, which
-// is for HTTP/1.1. If there is no way to such a stream, answered is false, and err says why.
-func (d *Dialer) dialStream(ctx context.Context, req *http.Request) (c *Conn, resp *http.Response, answered bool, err error) {
+// is for HTTP/1.1. If there is no way to such a stream, so that the server was not asked, err says why.
+func (d *Dialer) dialStream(ctx context.Context, req *http.Request) (c *Conn, resp *http.Response, wasAsked bool, err error) {
 	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, cancel)
 	body, w := io.Pipe()
-	s := &clientStream{w: w, cancel: cancel}
-	life = httptrace.WithClientTrace(life, &httptrace.ClientTrace{GotConn: s.gotConn})
+	s := &clientStream{w: w, cancel: cancel, local: streamAddr(""), remote: streamAddr(req.URL.Host)}
+	var asked atomic.Bool
+	life = httptrace.WithClientTrace(life, &httptrace.ClientTrace{
+		GotConn:      s.gotConn,
+		WroteHeaders: func() { asked.Store(true) },
+	})
 	resp, err = d.HTTP2.RoundTrip(extendedConnect(req, body).WithContext(life))
 	if err != nil {
 		s.Close()
-		return nil, nil, false, err
+		return nil, nil, asked.Load(), err
 	}
 	s.body = resp.Body
+	d.keepCookies(req, resp)
 	agreed, err := checkStreamResponse(resp, d.Subprotocols, d.Compression)
 	if err != nil {
 		// What comes in time of the content is kept.
@@ -150,7 +189,6 @@ func (d *Dialer) dialStream(ctx context.Context, req *http.Request) (c *Conn, re
 		return nil, resp, true, err
 	}
 	resp.Body = http.NoBody
-	d.keepCookies(req, resp)
 	if !stop() {
 		s.Close()
 		return nil, nil, true, context.Cause(ctx)
@@ -170,6 +208,13 @@ func extendedConnect(req *http.Request, body io.ReadCloser) *http.Request {
 		delete(h, name)
 	}
 	h[":protocol"] = []string{"websocket"}
+	// A RoundTripper would add its own, and inflate all that comes.
+	if h["User-Agent"] == nil {
+		h["User-Agent"] = []string{""}
+	}
+	if h["Accept-Encoding"] == nil {
+		h["Accept-Encoding"] = []string{"identity"}
+	}
 	return &http.Request{
 		Method:        http.MethodConnect,
 		URL:           req.URL,
@@ -198,14 +243,13 @@ func (s *clientStream) gotConn(info httptrace.GotConnInfo) {
 func (s *clientStream) Read(p []byte) (int, error)  { return s.body.Read(p) }
 func (s *clientStream) Write(p []byte) (int, error) { return s.w.Write(p) }
 
-// Close ends the stream: our half of it as it should, and the other by a reset, unless it
-// has ended.
+// Close resets the stream, unless it has ended.
 func (s *clientStream) Close() error {
+	s.cancel() // or closing the body may wait for the network
 	s.w.Close()
 	if s.body != nil {
 		s.body.Close()
 	}
-	s.cancel()
 	return nil
 }
 

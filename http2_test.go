@@ -284,13 +284,164 @@ func TestHTTP2HandlerReturns(t *testing.T) {
 			t.Errorf("the client got %v", err)
 		}
 		server := <-upgraded
-		<-server.Done()
-		if err := server.Write(t.Context(), MessageText, nil); CloseStatus(err) != StatusAbnormalClosure {
+		if _, _, err := server.Read(t.Context()); CloseStatus(err) != StatusAbnormalClosure {
 			t.Errorf("the server got %v", err)
 		}
 		server.CloseNow()
 		c.CloseNow()
 	})
+}
+
+// A handler must not return while others write, but if it does, that is an error and no more.
+func TestHTTP2HandlerReturnsEarly(t *testing.T) {
+	if raceEnabled() {
+		t.Skip("it is a data race, with net/http")
+	}
+	ends := make(chan error, 1)
+	s := startHTTP2(t, true, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, err := new(Upgrader).Upgrade(w, r)
+		if err != nil {
+			return
+		}
+		go func() {
+			defer c.CloseNow()
+			var err error
+			for err == nil {
+				err = c.Write(context.Background(), MessageText, []byte("more"))
+			}
+			ends <- err
+		}()
+	}))
+	for range 3 { // each write that fails waits for a second for what the peer may have to say
+		c, _, err := s.dialer(t).Dial(t.Context(), s.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for err == nil {
+			_, _, err = c.Read(t.Context())
+		}
+		if err := <-ends; CloseStatus(err) != StatusAbnormalClosure {
+			t.Errorf("the server got %v", err)
+		}
+		c.CloseNow()
+	}
+}
+
+// A transformingWriter changes what is written.
+type transformingWriter struct{ http.ResponseWriter }
+
+func (w transformingWriter) Write(p []byte) (int, error) {
+	return w.ResponseWriter.Write(bytes.ToUpper(p))
+}
+
+type unwrappingWriter struct{ transformingWriter }
+
+func (w unwrappingWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// Frames go past a wrapper, as they do over HTTP/1.1; one that does not let them is a fault of the
+// program.
+func TestHTTP2Wrapped(t *testing.T) {
+	onHTTP2(t, func(t *testing.T, secure bool) {
+		echo := echoHandler(new(Upgrader))
+		s := startHTTP2(t, secure, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			inner := transformingWriter{w}
+			if r.URL.Path == "/handler" {
+				w = unwrappingWriter{inner}
+			} else {
+				w = inner
+			}
+			echo.ServeHTTP(w, r)
+		}))
+		c, _, err := s.dialer(t).Dial(t.Context(), s.URL+"/handler")
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantEcho(t, c)
+		_, _, err = s.dialer(t).Dial(t.Context(), s.URL+"/upgrade")
+		if refused, ok := errors.AsType[*HandshakeError](err); !ok || refused.StatusCode != http.StatusInternalServerError {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+// What was received before the client has gone is read.
+func TestHTTP2ReceivedBeforeEnd(t *testing.T) {
+	onHTTP2(t, func(t *testing.T, secure bool) {
+		read := make(chan string, 1)
+		s := startHTTP2(t, secure, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			c, err := new(Upgrader).Upgrade(w, r)
+			if err != nil {
+				return
+			}
+			defer c.CloseNow()
+			<-r.Context().Done() // the client has gone
+			_, data, err := c.Read(context.Background())
+			read <- fmt.Sprint(string(data), err)
+		}))
+		c, _, err := s.dialer(t).Dial(t.Context(), s.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Write(t.Context(), MessageText, []byte("last words"))
+		time.Sleep(50 * time.Millisecond) // for the transport, which has them, to send them
+		c.CloseNow()
+		if got := <-read; got != "last words<nil>" {
+			t.Errorf("got %q", got)
+		}
+	})
+}
+
+// A connection that the server has failed is over at once, for both.
+func TestHTTP2Failed(t *testing.T) {
+	onHTTP2(t, func(t *testing.T, secure bool) {
+		returned := make(chan struct{})
+		h := echoHandler(&Upgrader{ReadLimit: 10, CloseTimeout: time.Hour})
+		s := startHTTP2(t, secure, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			h.ServeHTTP(w, r)
+			close(returned)
+		}))
+		c, _, err := s.dialer(t).Dial(t.Context(), s.URL+"/upgrade")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Write(t.Context(), MessageText, make([]byte, 11))
+		if _, _, err := c.Read(t.Context()); CloseStatus(err) != StatusMessageTooBig {
+			t.Errorf("got %v", err)
+		}
+		select {
+		case <-returned:
+		case <-time.After(10 * time.Second):
+			t.Error("the handler waits")
+		}
+		c.CloseNow()
+	})
+}
+
+// What is sent is what a Dialer sends over HTTP/1.1, and cookies of a refusal are kept as well.
+func TestHTTP2Request(t *testing.T) {
+	var got http.Header
+	s := startHTTP2(t, true, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got = r.Header.Clone()
+		http.SetCookie(w, &http.Cookie{Name: "a", Value: "b"})
+		w.WriteHeader(http.StatusUnauthorized)
+	}))
+	d := s.dialer(t)
+	jar, _ := cookiejar.New(nil)
+	d.Jar = jar
+	_, resp, err := d.Dial(t.Context(), s.URL)
+	if err == nil || resp == nil || len(jar.Cookies(resp.Request.URL)) != 1 {
+		t.Errorf("got %v, %v, and the cookies %v", resp, err, jar)
+	}
+	for name := range got {
+		switch name {
+		case ":protocol", "Sec-Websocket-Version", "Accept-Encoding":
+		default:
+			t.Errorf("got %s: %q", name, got[name])
+		}
+	}
+	if got.Get("Accept-Encoding") != "identity" {
+		t.Errorf("got Accept-Encoding %q", got.Get("Accept-Encoding"))
+	}
 }
 
 // A peer that does not read is given up after WriteTimeout.

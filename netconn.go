@@ -8,6 +8,7 @@ import (
 	"os"
 	"sync"
 	"time"
+	"unicode/utf8"
 )
 
 // netConnPiece is the most that one message of a NetConn carries.
@@ -20,7 +21,8 @@ var errOtherType = &protocolError{StatusUnsupportedData, "7.4.1", "message of a 
 // must be called before anything is read from or written to c, and nobody else may
 // read from c afterwards.
 //
-// What is written goes in messages of the given type, of up to 16 KiB. A Write returns when what it
+// What is written goes in messages of the given type, of up to 16 KiB; with MessageText, each
+// Write must be of UTF-8. A Write returns when what it
 // wrote is in a buffer of about 64 KiB, as for TCP in the kernel's; if that cannot be sent, the
 // next calls say so. A Read accepts messages of that type only, of any length, whatever
 // ReadLimit says; another one ends the connection with [StatusUnsupportedData].
@@ -110,13 +112,27 @@ func (n *netConn) Write(p []byte) (written int, err error) {
 		return 0, context.Cause(ctx)
 	}
 	for written < len(p) {
-		piece := p[written:min(len(p), written+netConnPiece)]
+		piece := n.piece(p[written:])
 		if err := n.c.Write(ctx, n.typ, piece); err != nil {
 			return written, err
 		}
 		written += len(piece)
 	}
 	return written, nil
+}
+
+// piece returns the beginning of p that goes into one message: of a text, between characters.
+func (n *netConn) piece(p []byte) []byte {
+	if len(p) <= netConnPiece {
+		return p
+	}
+	end := netConnPiece
+	if n.typ == MessageText {
+		for end > netConnPiece-utf8.UTFMax && !utf8.RuneStart(p[end]) {
+			end--
+		}
+	}
+	return p[:end]
 }
 
 func (n *netConn) Close() error {
@@ -199,6 +215,9 @@ func (d *deadline) end(err error) {
 	defer d.mu.Unlock()
 	d.stopTimer()
 	d.over = err
+	if d.ctx.Err() != nil { // for another reason
+		d.ctx, d.cancel = context.WithCancelCause(d.parent)
+	}
 	d.cancel(err)
 }
 

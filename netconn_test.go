@@ -198,6 +198,36 @@ func TestNetConnEnd(t *testing.T) {
 	}
 }
 
+// After Close, also a deadline that has passed before is no more.
+func TestNetConnCloseAfterDeadline(t *testing.T) {
+	a, b := tcp.netConns(t)
+	a.SetDeadline(time.Now().Add(-1))
+	if _, err := a.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
+	closing := async(a.Close)
+	b.Close()
+	<-closing
+	_, readErr := a.Read(make([]byte, 1))
+	_, writeErr := a.Write(make([]byte, 1))
+	if !errors.Is(readErr, net.ErrClosed) || !errors.Is(writeErr, net.ErrClosed) {
+		t.Errorf("got %v and %v", readErr, writeErr)
+	}
+}
+
+// Text is cut between characters.
+func TestNetConnText(t *testing.T) {
+	a, b := tcp.connectBoth(t, testConfig(serverSide))
+	writer, reader := NetConn(t.Context(), a, MessageText), NetConn(t.Context(), b, MessageText)
+	for _, want := range []string{"x" + strings.Repeat("é", 40_000), "xy" + strings.Repeat("€", 40_000), strings.Repeat("🌊", 40_000) + "z"} {
+		go io.WriteString(writer, want)
+		got := make([]byte, len(want))
+		if _, err := io.ReadFull(reader, got); err != nil || string(got) != want {
+			t.Fatalf("got %v, or other bytes", err)
+		}
+	}
+}
+
 // Close ends calls in progress, and all that follow, with net.ErrClosed.
 func TestNetConnClose(t *testing.T) {
 	onNetworks(t, func(t *testing.T, n network) {
