@@ -192,6 +192,7 @@ func holdOverTLS(t *testing.T, side side, size int) {
 		for i := range n {
 			peer.want(t, opBinary, true, payload(i))
 		}
+		synctest.Wait() // for who has written: it would take along what is held by then
 	}
 	sent.wantSent(t, answered...)
 
