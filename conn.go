@@ -52,6 +52,7 @@ type connConfig struct {
 	side         side
 	batching     bool
 	subprotocol  string
+	trace        *connTrace
 	compression  *compression  // nil: none
 	readLimit    int64         // < 0: none
 	pingInterval time.Duration // < 0: no keepalive
@@ -480,6 +481,7 @@ func (c *Conn) closeSocket() error {
 		return nil
 	}
 	c.stopKill()
+	defer c.trace.closed(c)
 	return c.nc.Close()
 }
 
@@ -492,6 +494,7 @@ func (c *Conn) closeSocketNow() error {
 	if c.readMu.tryLock() {
 		c.unlockRead()
 	}
+	defer c.trace.closed(c)
 	return closeNow(c.nc)
 }
 
@@ -506,6 +509,7 @@ func (c *Conn) stopKill() {
 // A pingWaiter waits for the Pong to a Ping.
 type pingWaiter struct {
 	id      uint64
+	sent    time.Duration
 	pong    chan time.Duration // the time it came; closed if it can't come any more
 	earlier *pingWaiter
 }
@@ -519,8 +523,7 @@ func (c *Conn) Ping(ctx context.Context) (rtt time.Duration, err error) {
 	if ctx.Err() != nil {
 		return 0, context.Cause(ctx)
 	}
-	p := &pingWaiter{pong: make(chan time.Duration, 1)}
-	sent := now()
+	p := &pingWaiter{sent: now(), pong: make(chan time.Duration, 1)}
 	c.mu.Lock()
 	if end := c.end.Load(); end != nil {
 		c.mu.Unlock()
@@ -539,7 +542,7 @@ func (c *Conn) Ping(ctx context.Context) (rtt time.Duration, err error) {
 		if !ok {
 			return 0, c.Err()
 		}
-		return came - sent, nil
+		return came - p.sent, nil
 	case <-ctx.Done():
 		return 0, context.Cause(ctx)
 	}
@@ -556,8 +559,7 @@ func (c *Conn) forgetPing(p *pingWaiter) {
 	}
 }
 
-// receivePong notes a Pong. It answers the Ping whose payload it has and those
-// before it, for a peer may answer the latest only.
+// receivePong notes a Pong.
 //
 // "A Pong frame MAY be sent unsolicited. This serves as a unidirectional
 // heartbeat. A response to an unsolicited Pong frame is not expected." (section
@@ -568,9 +570,18 @@ func (c *Conn) receivePong(payload []byte) {
 		return
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	sent, ok := c.answerPing(id)
+	c.mu.Unlock()
+	if ok {
+		c.trace.pong(c, sent)
+	}
+}
+
+// answerPing answers the Ping with that number and those before it, for a peer may answer the
+// latest only. It returns when that was sent, for the Trace, if that is known. c.mu is held.
+func (c *Conn) answerPing(id uint64) (sent time.Duration, ok bool) {
 	if id > c.pingID {
-		return
+		return 0, false
 	}
 	at := &c.pings
 	for *at != nil && (*at).id > id {
@@ -578,9 +589,16 @@ func (c *Conn) receivePong(payload []byte) {
 	}
 	answered := *at
 	*at = nil
+	switch {
+	case answered != nil && answered.id == id:
+		sent, ok = c.trace.answers(id, answered.sent)
+	case c.owed.ping == id:
+		sent, ok = c.trace.answers(id, 0)
+	}
 	for ; answered != nil; answered = answered.earlier {
 		answered.pong <- now()
 	}
+	return sent, ok
 }
 
 // A liveness is what the keepalive knows. Conn.mu guards it, but for what is

@@ -108,6 +108,9 @@ type Dialer struct {
 	// are its own. Default: HTTP/1.1 only.
 	HTTP2 http.RoundTripper
 
+	// Trace is told what happens, see there. Default: nobody is.
+	Trace *Trace
+
 	// Jar has the cookies for the request, and gets those of the response,
 	// for an http or https URL. If Header has a Cookie, only that
 	// is sent. Default: none.
@@ -153,9 +156,18 @@ func (d *Dialer) Dial(ctx context.Context, url string) (*Conn, *http.Response, e
 	}
 	ctx, cancel := d.withTimeout(ctx)
 	defer cancel()
-	if d.HTTP2 == nil {
-		return d.dial(ctx, req)
+	began := now()
+	dial := d.dial
+	if d.HTTP2 != nil {
+		dial = d.dialHTTP2
 	}
+	c, resp, err := dial(ctx, req)
+	d.Trace.handshake(c, req, began, err)
+	return c, resp, err
+}
+
+// dialHTTP2 opens a connection for req over HTTP/2, or otherwise HTTP/1.1.
+func (d *Dialer) dialHTTP2(ctx context.Context, req *http.Request) (*Conn, *http.Response, error) {
 	c, resp, asked, err := d.dialStream(ctx, req)
 	if asked || ctx.Err() != nil {
 		if err != nil {
@@ -201,7 +213,10 @@ func (d *Dialer) DialConn(ctx context.Context, nc net.Conn, url string) (*Conn, 
 	}
 	ctx, cancel := d.withTimeout(ctx)
 	defer cancel()
-	return d.handshake(ctx, nc, nil, req)
+	began := now()
+	c, resp, err := d.handshake(ctx, nc, nil, req)
+	d.Trace.handshake(c, req, began, err)
+	return c, resp, err
 }
 
 // withTimeout returns a context that ends with ctx,
@@ -492,7 +507,7 @@ func (d *Dialer) converse(ctx context.Context, nc net.Conn, proxy *url.URL, req 
 func (d *Dialer) config(agreed agreement) connConfig {
 	cfg := connDefaults(d.ReadLimit, d.PingInterval, d.PingTimeout, d.CloseTimeout, d.WriteTimeout)
 	cfg.side, cfg.subprotocol, cfg.compression = clientSide, agreed.subprotocol, agreed.compression
-	cfg.batching = d.Batching
+	cfg.batching, cfg.trace = d.Batching, newConnTrace(d.Trace)
 	return cfg
 }
 

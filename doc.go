@@ -90,6 +90,12 @@
 // To pass the same context to every read costs nothing, a fresh one three
 // allocations.
 //
+// # Tracing
+//
+// [Upgrader].Trace and [Dialer].Trace name functions that are told of handshakes, frames,
+// Pongs and ends, for logs and metrics. The package itself logs nothing but panics that
+// Handler has caught.
+//
 // # Compression
 //
 // [Upgrader].Compression and [Dialer].Compression turn on permessage-deflate (RFC

@@ -4,10 +4,13 @@ package websocket_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
+	"expvar"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -696,4 +699,88 @@ func ExampleDialer_http2() {
 	// Output:
 	// HTTP/2.0 Alice <nil>
 	// HTTP/2.0 Bob <nil>
+}
+
+// Counts for expvar, and a line of log/slog for each handshake that fails and each connection that ends.
+func ExampleTrace() {
+	logger := slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{ReplaceAttr: withoutTime}))
+	counts := new(expvar.Map) // a program would have expvar.NewMap("websocket")
+	ended := make(chan bool)
+	trace := &websocket.Trace{
+		Handshake: func(c *websocket.Conn, r *http.Request, took time.Duration, err error) {
+			if err != nil {
+				logger.Warn("handshake failed", "path", r.URL.Path, "err", err)
+				return
+			}
+			counts.Add("connections", 1)
+		},
+		FrameRead: func(_ *websocket.Conn, f websocket.Frame) {
+			counts.Add("frames read", 1)
+			counts.Add("bytes read", f.PayloadLength)
+		},
+		FrameWritten: func(_ *websocket.Conn, f websocket.Frame) {
+			counts.Add("frames written", 1)
+			counts.Add("bytes written", f.PayloadLength)
+		},
+		Close: func(_ *websocket.Conn, err *websocket.CloseError) {
+			logger.Info("connection ended", "code", int(err.Code), "reason", err.Reason)
+			close(ended)
+		},
+	}
+	server := serverOf(websocket.Upgrader{Trace: trace}, echoAll)
+	defer server.Close()
+
+	ctx := context.Background()
+	if resp, err := http.Get(server.URL + "/page"); err == nil {
+		resp.Body.Close()
+	}
+	c, _, err := websocket.Dial(ctx, server.URL)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	c.Write(ctx, websocket.MessageText, []byte("hello"))
+	c.Read(ctx)
+	c.Close(websocket.StatusGoingAway, "bye")
+	<-ended
+	fmt.Println(counts)
+	// Output:
+	// level=WARN msg="handshake failed" path=/page err="websocket: opening handshake failed: the request has no \"Upgrade: websocket\" (RFC 6455, section 4.2.1) (426 Upgrade Required)"
+	// level=INFO msg="connection ended" code=1001 reason=bye
+	// {"bytes read": 10, "bytes written": 10, "connections": 1, "frames read": 2, "frames written": 2}
+}
+
+// withoutTime leaves the time out of what is logged, which is never the same.
+func withoutTime(_ []string, a slog.Attr) slog.Attr {
+	if a.Key == slog.TimeKey {
+		return slog.Attr{}
+	}
+	return a
+}
+
+// What a large message becomes that is written piece by piece.
+func ExampleFrame() {
+	trace := &websocket.Trace{FrameWritten: func(_ *websocket.Conn, f websocket.Frame) { fmt.Println(f) }}
+	server := serverOf(websocket.Upgrader{}, echoAll)
+	defer server.Close()
+
+	ctx := context.Background()
+	d := websocket.Dialer{Trace: trace}
+	c, _, err := d.Dial(ctx, server.URL)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer c.CloseNow()
+	w, err := c.NextWriter(ctx, websocket.MessageText)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	w.Write(bytes.Repeat([]byte("a"), 20000))
+	fmt.Println(w.Close())
+	// Output:
+	// text, 16384 bytes, to be continued
+	// continuation, 3616 bytes
+	// <nil>
 }

@@ -20,6 +20,25 @@ const (
 	opPong         opcode = 0xA
 )
 
+// String returns the RFC's name of o.
+func (o opcode) String() string {
+	switch o {
+	case opContinuation:
+		return "continuation"
+	case opText:
+		return "text"
+	case opBinary:
+		return "binary"
+	case opClose:
+		return "Close"
+	case opPing:
+		return "Ping"
+	case opPong:
+		return "Pong"
+	}
+	return fmt.Sprintf("opcode %d", uint8(o))
+}
+
 // isControl reports whether o is the opcode of a control frame.
 //
 // "Control frames are identified by opcodes where the most significant

@@ -312,6 +312,7 @@ func (c *Conn) takeWhole() (h header, payload []byte, ok bool) {
 		return h, nil, false
 	}
 	c.typ = MessageType(h.opcode)
+	c.trace.read(c, h)
 	return h, c.input.take(n + int(h.payloadLength))[n:], true
 }
 
@@ -422,6 +423,7 @@ func (c *Conn) nextFrame(ctx context.Context) error {
 			if h.opcode != opContinuation {
 				c.typ = MessageType(h.opcode)
 			}
+			c.trace.read(c, h)
 			return nil
 		}
 		n += int(h.payloadLength)
@@ -431,6 +433,7 @@ func (c *Conn) nextFrame(ctx context.Context) error {
 			}
 		}
 		payload := c.input.take(n)[n-int(h.payloadLength):]
+		c.trace.read(c, h)
 		if h.masked {
 			mask(payload, h.maskingKey)
 		}

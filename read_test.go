@@ -308,7 +308,9 @@ func TestReadAllocations(t *testing.T) {
 	}
 	for _, s := range []side{serverSide, clientSide} {
 		for _, size := range []int{16, 1 << 10, 64 << 10} {
-			c, p := tcp.connect(t, testConfig(s))
+			cfg, told := testConfig(s), 0
+			cfg.trace = newConnTrace(&Trace{FrameRead: func(*Conn, Frame) { told++ }}) // costs none either
+			c, p := tcp.connect(t, cfg)
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			child := context.WithValue(ctx, contextKey{}, 1)
@@ -346,6 +348,9 @@ func TestReadAllocations(t *testing.T) {
 				}
 			}
 			stop()
+			if told < 100*len(ways) {
+				t.Errorf("the Trace was told of %d frames", told)
+			}
 		}
 	}
 }

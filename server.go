@@ -102,6 +102,9 @@ type Upgrader struct {
 	// with the status, header fields and body that it has, any other with
 	// a 403 that does not tell the client why.
 	Accept func(*http.Request, http.Header) error
+
+	// Trace is told what happens, see there. Default: nobody is.
+	Trace *Trace
 }
 
 const defaultHandshakeTimeout = 10 * time.Second
@@ -127,6 +130,13 @@ func Upgrade(w http.ResponseWriter, r *http.Request) (*Conn, error) {
 // CloseNow has. A server accepts such connections if package
 // [github.com/tidewire/websocket/http2] is imported.
 func (u *Upgrader) Upgrade(w http.ResponseWriter, r *http.Request) (*Conn, error) {
+	began := now()
+	c, err := u.upgrade(w, r)
+	u.Trace.handshake(c, r, began, err)
+	return c, err
+}
+
+func (u *Upgrader) upgrade(w http.ResponseWriter, r *http.Request) (*Conn, error) {
 	agreed, refused := u.check(r, w.Header())
 	if refused != nil {
 		answer(w, r, refused)
@@ -259,7 +269,7 @@ func (u *Upgrader) switchProtocols(nc net.Conn, response, unread []byte, agreed 
 func (u *Upgrader) config(agreed agreement) connConfig {
 	cfg := connDefaults(u.ReadLimit, u.PingInterval, u.PingTimeout, u.CloseTimeout, u.WriteTimeout)
 	cfg.side, cfg.subprotocol, cfg.compression = serverSide, agreed.subprotocol, agreed.compression
-	cfg.batching = u.Batching
+	cfg.batching, cfg.trace = u.Batching, newConnTrace(u.Trace)
 	return cfg
 }
 
@@ -291,16 +301,17 @@ func handshakeTimeout(d time.Duration) time.Duration {
 // to the ErrorLog of the [http.Server], unless it is [http.ErrAbortHandler].
 func (u *Upgrader) Handler(accept func(http.ResponseWriter, *http.Request) (serve func(context.Context, *Conn), err error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		began := now()
 		aw := &acceptWriter{ResponseWriter: w}
 		serve, err := accept(aw, r)
 		switch {
 		case aw.answered:
 			return
 		case err != nil:
-			answer(w, r, refusalFor(err))
+			u.refuse(w, r, began, refusalFor(err))
 			return
 		case serve == nil:
-			answer(w, r, misuse(nil))
+			u.refuse(w, r, began, misuse(errNoServe))
 			return
 		}
 		c, err := u.Upgrade(w, r)
@@ -314,6 +325,14 @@ func (u *Upgrader) Handler(accept func(http.ResponseWriter, *http.Request) (serv
 			serveConn(c, serve, server)
 		}
 	})
+}
+
+var errNoServe = errors.New("there is no function to serve the connection")
+
+// refuse answers a handshake that began at that time.
+func (u *Upgrader) refuse(w http.ResponseWriter, r *http.Request, began time.Duration, refused *HandshakeError) {
+	answer(w, r, refused)
+	u.Trace.handshake(nil, r, began, refused)
 }
 
 // An acceptWriter notes whether the request has been answered.

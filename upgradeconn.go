@@ -30,16 +30,25 @@ var errRequestTimeout = errors.New("the request was not received within the Hand
 // Upgrade does, and answers it. A server calls it in a goroutine for each connection.
 //
 // All of that has to be done within HandshakeTimeout: a client that has sent a part of its
-// request by then is answered with status 408, if nc has deadlines. What is no request of HTTP/1.1 (RFC 9112) is
-// answered with 400, a request line of more than 8 KiB with 414, and a header with
-// more than 8 KiB in a field, 100 fields or 64 KiB with 431. When ctx ends, UpgradeConn
-// closes nc and returns the cause; the connection that it returns does not end with ctx.
+// request by then is answered with status 408, if nc has deadlines. What is no request of
+// HTTP/1.1 (RFC 9112) is answered with 400, a request line of more than 8 KiB with 414, and
+// a header with more than 8 KiB in a field, 100 fields or 64 KiB with 431. When ctx ends,
+// UpgradeConn closes nc and returns the cause; the connection that it returns does not end
+// with ctx.
 //
 // The request is returned, with ctx for its context, if it could be parsed, so also with an
 // error. An error is a [*HandshakeError] if the request was refused; to tell the client may
 // take a second more. After an error, or a panic in one of the Upgrader's functions, nc is
 // closed.
-func (u *Upgrader) UpgradeConn(ctx context.Context, nc net.Conn) (c *Conn, r *http.Request, err error) {
+func (u *Upgrader) UpgradeConn(ctx context.Context, nc net.Conn) (*Conn, *http.Request, error) {
+	began := now()
+	c, r, err := u.upgradeWatched(ctx, nc)
+	u.Trace.handshake(c, r, began, err)
+	return c, r, err
+}
+
+// upgradeWatched does all that, and closes nc after an error or when ctx ends.
+func (u *Upgrader) upgradeWatched(ctx context.Context, nc net.Conn) (c *Conn, r *http.Request, err error) {
 	watched := ctx
 	timeout := handshakeTimeout(u.HandshakeTimeout)
 	if timeout > 0 && nc.SetDeadline(time.Now().Add(timeout)) != nil {

@@ -495,6 +495,9 @@ func (c *Conn) takeOwed(buf *[]byte) owedKinds {
 		c.owed.kinds = 0
 		c.closeInFlight = kinds&owesClose != 0
 	}
+	if kinds&owesPing != 0 {
+		c.trace.pings()
+	}
 	return kinds
 }
 
@@ -592,11 +595,13 @@ func (c *Conn) release() {
 			go c.sendOwed(buf, n, owed)
 			return
 		}
-		putWriteBuffer(buf)
 		if err != nil {
+			putWriteBuffer(buf)
 			c.breakOff(err, false)
 			return
 		}
+		c.trace.written(c, *buf)
+		putWriteBuffer(buf)
 		c.owedLeft(owed)
 	}
 }
@@ -605,11 +610,13 @@ func (c *Conn) release() {
 // socket.
 func (c *Conn) sendOwed(buf *[]byte, n int, owed owedKinds) {
 	_, err := c.writeWaiting(context.Background(), (*buf)[n:])
-	putWriteBuffer(buf)
 	if err != nil {
+		putWriteBuffer(buf)
 		c.breakOff(err, err == errWriteTimeout)
 		return
 	}
+	c.trace.written(c, *buf)
+	putWriteBuffer(buf)
 	c.owedLeft(owed)
 	c.release()
 }
@@ -774,6 +781,9 @@ func (b *batch) wrote(p []byte, n int, err error) error {
 		n += m
 	}
 	b.began = b.began || n > 0
+	if err == nil {
+		b.c.trace.written(b.c, p)
+	}
 	return err
 }
 

@@ -1357,8 +1357,9 @@ func (c *deafConn) SetWriteDeadline(t time.Time) error {
 // On what is no socket of the kernel, a context that comes again stays registered:
 // to write costs no allocation. Its end does nothing to the writes under others.
 func TestWriteKeepsContext(t *testing.T) {
-	nc := new(deafConn)
-	c := newConn(nc, nil, connDefaults(0, -1, 0, 0, 0))
+	nc, cfg, told := new(deafConn), testConfig(serverSide), 0
+	cfg.trace = newConnTrace(&Trace{FrameWritten: func(*Conn, Frame) { told++ }}) // costs none either
+	c := newConn(nc, nil, cfg)
 	defer c.CloseNow()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -1366,6 +1367,9 @@ func TestWriteKeepsContext(t *testing.T) {
 	write := func(ctx context.Context) error { return c.Write(ctx, MessageBinary, message) }
 	if allocs := testing.AllocsPerRun(100, func() { write(ctx) }); allocs != 0 && !raceEnabled() {
 		t.Errorf("got %v allocations for a Write, want none", allocs)
+	}
+	if told < 100 {
+		t.Errorf("the Trace was told of %d frames", told)
 	}
 	if c.writeGuards.kept == nil {
 		t.Error("the context is not kept")
