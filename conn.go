@@ -235,6 +235,9 @@ func (c *Conn) Close(code StatusCode, reason string) error {
 	if !code.mayBeSent() && code != StatusNoStatusReceived {
 		return errStatusCode
 	}
+	if err := c.refused(opClose, code); err != nil {
+		return err
+	}
 	c.mu.Lock()
 	if c.end.Load() == nil && c.closing&closeSent == 0 {
 		c.quiet = true
@@ -522,6 +525,9 @@ type pingWaiter struct {
 func (c *Conn) Ping(ctx context.Context) (rtt time.Duration, err error) {
 	if ctx.Err() != nil {
 		return 0, context.Cause(ctx)
+	}
+	if err := c.refused(opPing, 0); err != nil {
+		return 0, err
 	}
 	p := &pingWaiter{sent: now(), pong: make(chan time.Duration, 1)}
 	c.mu.Lock()

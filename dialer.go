@@ -157,17 +157,16 @@ func (d *Dialer) Dial(ctx context.Context, url string) (*Conn, *http.Response, e
 	ctx, cancel := d.withTimeout(ctx)
 	defer cancel()
 	began := now()
-	dial := d.dial
-	if d.HTTP2 != nil {
-		dial = d.dialHTTP2
-	}
-	c, resp, err := dial(ctx, req)
+	c, resp, err := d.open(ctx, req)
 	d.Trace.handshake(c, req, began, err)
 	return c, resp, err
 }
 
-// dialHTTP2 opens a connection for req over HTTP/2, or otherwise HTTP/1.1.
-func (d *Dialer) dialHTTP2(ctx context.Context, req *http.Request) (*Conn, *http.Response, error) {
+// openItself opens a connection for req over the network.
+func (d *Dialer) openItself(ctx context.Context, req *http.Request) (*Conn, *http.Response, error) {
+	if d.HTTP2 == nil {
+		return d.dial(ctx, req)
+	}
 	c, resp, asked, err := d.dialStream(ctx, req)
 	if asked || ctx.Err() != nil {
 		if err != nil {

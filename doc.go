@@ -126,6 +126,17 @@
 // messages of several fragments. If you have to serve them, have an Upgrader for
 // their User-Agent whose Compression is nil.
 //
+// # In a browser
+//
+// With GOOS=js, Dial uses the WebSocket of the browser, or of Node, unless there is a
+// DialContext. The Conn has the same methods. What a browser does not let a program do
+// fails with an error that says so: Pings, text that is not UTF-8, status codes other than
+// 1000 and 3000 to 4999, and what a Dialer says of header fields, cookies, TLS, proxies and HTTP/2.
+// A connection that is failed is closed without a status code. Compression and keepalive
+// are the browser's, and it receives whatever comes, whether it is read or not. A write
+// returns when the browser has the message and less than 1 MiB to send. To a
+// Trace, a message is a frame.
+//
 // # Terminology
 //
 // The words are those of RFC 6455. A frame is what goes over the wire (section

@@ -9,7 +9,6 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
-	"os/exec"
 	"testing"
 	"time"
 
@@ -79,15 +78,7 @@ func TestChromiumOverHTTP2(t *testing.T) {
 
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	browser := exec.CommandContext(ctx, "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--ignore-certificate-errors",
-		"--user-data-dir="+t.TempDir(), "--remote-debugging-port=0", s.URL+"/")
-	browser.WaitDelay = 5 * time.Second
-	if err := browser.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer browser.Wait()
-	defer cancel()
+	startChromium(t, ctx, s.URL+"/", "--ignore-certificate-errors")
 	select {
 	case got := <-results:
 		want := []int{0, 0, 1, 1, 125, 125, 126, 126, 65535, 65535, 65536, 65536, 300000, 300000}
