@@ -15,6 +15,7 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -23,6 +24,8 @@ import (
 	"testing/synctest"
 	"time"
 	"unicode/utf8"
+
+	"golang.org/x/net/http2"
 
 	"github.com/tidewire/websocket/internal/testnet"
 )
@@ -33,7 +36,7 @@ import (
 //
 // Each file is played with the endpoint as server and as client; with what
 // the peer sends in a row arriving whole, in halves and byte by byte; over a
-// pipe in memory with each way to read messages; and over TCP and TLS.
+// pipe in memory with each way to read messages; and over TCP, TLS and HTTP/2.
 
 // patience is how long a conversation may take, and a machine be slow. Over the
 // pipe it is the bubble's time, of which nothing takes any but a hang.
@@ -53,7 +56,7 @@ func TestConversations(t *testing.T) {
 					t.Run(path(conv.Name, side, "pipe", chop.name, way.name), func(t *testing.T) {
 						synctest.Test(t, func(t *testing.T) {
 							endpoint, peer := testnet.Pipe()
-							play(t, conv, side, link{endpoint, peer, synctest.Wait, peer.Reset}, chop.pieces, way.read)
+							play(t, conv, side, link{endpoint: endpoint, peer: peer, settle: synctest.Wait, reset: peer.Reset}, chop.pieces, way.read)
 						})
 					})
 				}
@@ -65,6 +68,12 @@ func TestConversations(t *testing.T) {
 				})
 				t.Run(path(conv.Name, side, "tls", chop.name), func(t *testing.T) {
 					play(t, conv, side, network.tls(t, side), chop.pieces, byRead)
+				})
+				if side == clientSide && slices.ContainsFunc(conv.Steps, halfCloses) {
+					continue // which is not to be had from an http.Server
+				}
+				t.Run(path(conv.Name, side, "h2", chop.name), func(t *testing.T) {
+					play(t, conv, side, network.stream(t, side), chop.pieces, byRead)
 				})
 			}
 		}
@@ -256,12 +265,15 @@ type link struct {
 	endpoint, peer net.Conn
 	settle         func()       // waits for the endpoint to have received what was sent
 	reset          func() error // by the peer
+	closed         func() bool  // reports whether the endpoint is; nil: as its deadlines say
 }
 
 // A loopback makes links of sockets.
 type loopback struct {
 	ln             net.Listener
 	server, client *tls.Config
+	http2          *http2Server
+	streams        chan acceptedStream // of http2
 }
 
 // newLoopback listens on a loopback port, and makes a certificate.
@@ -290,11 +302,14 @@ func newLoopback(t *testing.T) *loopback {
 	}
 	roots := x509.NewCertPool()
 	roots.AddCert(cert)
-	return &loopback{
-		ln:     ln,
-		server: &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}},
-		client: &tls.Config{RootCAs: roots, ServerName: "127.0.0.1"},
+	l := &loopback{
+		ln:      ln,
+		server:  &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}},
+		client:  &tls.Config{RootCAs: roots, ServerName: "127.0.0.1"},
+		streams: make(chan acceptedStream),
 	}
+	l.http2 = startHTTP2(t, true, http.HandlerFunc(l.accept))
+	return l
 }
 
 func (l *loopback) tcp(t *testing.T) link {
@@ -334,6 +349,76 @@ func (l *loopback) tls(t *testing.T, side side) link {
 	return tr
 }
 
+// halfCloses reports whether the peer ends its direction of the connection in s.
+func halfCloses(s testnet.Step) bool { return s.Action == testnet.SendEOF }
+
+// An acceptedStream is the server's end of a stream.
+type acceptedStream struct {
+	*serverStream
+	abort chan struct{} // closed for a reset
+}
+
+// accept is the handler of a stream.
+func (l *loopback) accept(w http.ResponseWriter, r *http.Request) {
+	s, err := takeOver(w, r)
+	if err != nil {
+		panic(err)
+	}
+	w.WriteHeader(http.StatusOK)
+	s.rc.Flush()
+	accepted := acceptedStream{s, make(chan struct{})}
+	l.streams <- accepted
+	select {
+	case <-s.unused:
+	case <-accepted.abort:
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// A dialedStream is the client's end of one, which may end its direction.
+type dialedStream struct{ *clientStream }
+
+func (s dialedStream) CloseWrite() error { return s.w.Close() }
+
+// stream opens a stream of HTTP/2.
+func (l *loopback) stream(t *testing.T, side side) link {
+	req, err := new(Dialer).newRequest(l.http2.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	life, cancel := context.WithCancel(context.Background())
+	body, w := io.Pipe()
+	resp, err := l.http2.transport.RoundTrip(extendedConnect(req, body).WithContext(life))
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &clientStream{w: w, body: resp.Body, cancel: cancel}
+	server := <-l.streams
+	if side == serverSide {
+		return link{
+			endpoint: server.serverStream,
+			peer:     dialedStream{client},
+			settle:   func() {},
+			reset:    func() error { cancel(); return w.CloseWithError(context.Canceled) },
+			closed: func() bool {
+				select {
+				case <-server.unused:
+					return true
+				default:
+					return false
+				}
+			},
+		}
+	}
+	return link{
+		endpoint: client,
+		peer:     server.serverStream,
+		settle:   func() {},
+		reset:    func() error { close(server.abort); return nil },
+		closed:   func() bool { return life.Err() != nil },
+	}
+}
+
 // A player plays one conversation.
 type player struct {
 	link
@@ -355,6 +440,7 @@ type player struct {
 	unsent     []byte // of Sends in a row
 	halfClosed bool   // by the peer
 	wasReset   bool   // by the peer
+	lost       bool   // to the endpoint, without a Close frame
 	log        []string
 }
 
@@ -598,6 +684,7 @@ func (p *player) do(s *testnet.Step, call func() error) {
 func (p *player) failed(s *testnet.Step) {
 	p.t.Helper()
 	if s.Code == int(StatusAbnormalClosure) {
+		p.lost = true
 		p.finish(s.Line, func(err *CloseError) bool {
 			eof := errors.Is(err, io.ErrUnexpectedEOF)
 			return err.Code == StatusAbnormalClosure && err.Err != nil && !err.Local &&
@@ -682,7 +769,11 @@ func (p *player) endOfCalls() {
 // does CloseTimeout make it.
 func (p *player) endOfSocket() {
 	p.t.Helper()
-	for start := time.Now(); !errors.Is(p.endpoint.SetReadDeadline(time.Time{}), net.ErrClosed); {
+	closed := p.closed
+	if closed == nil {
+		closed = func() bool { return errors.Is(p.endpoint.SetReadDeadline(time.Time{}), net.ErrClosed) }
+	}
+	for start := time.Now(); !closed(); {
 		if time.Since(start) > patience {
 			p.fail("the endpoint has not closed its socket")
 		}
@@ -699,13 +790,17 @@ func (p *player) endOfFrames(line int) {
 		return
 	}
 	if p.side == clientSide && !p.halfClosed {
+		if _, ok := p.peer.(*serverStream); ok {
+			p.peer.Close() // it has no halves
+			return
+		}
 		p.halfClose()
 	}
 	f, err := p.next()
 	if err == nil {
 		p.fail("line %d: got frame %v, want none", line, f)
 	}
-	if err != io.EOF {
+	if _, reset := errors.AsType[http2.StreamError](err); err != io.EOF && !(p.lost && reset) {
 		p.fail("line %d: the transport ends with %v, want EOF", line, err)
 	}
 	p.note(0, "< eof")

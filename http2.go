@@ -18,15 +18,13 @@ import (
 
 // upgradeStream is Upgrade for a stream of HTTP/2 (RFC 8441, section 5), which is accepted by a 2xx status.
 func (u *Upgrader) upgradeStream(w http.ResponseWriter, r *http.Request, agreed agreement) (*Conn, error) {
-	inner := innermost(w)
-	rc := http.NewResponseController(inner)
-	// Those of the http.Server are not meant for us.
-	if err := errors.Join(rc.EnableFullDuplex(), rc.SetReadDeadline(time.Time{}), rc.SetWriteDeadline(time.Time{})); err != nil {
+	s, err := takeOver(w, r)
+	if err != nil {
 		refused := misuse(fmt.Errorf("the stream cannot be taken over from a %T, which needs an Unwrap method: %w", w, err))
 		answer(w, r, refused)
 		return nil, refused
 	}
-	h := inner.Header()
+	h := s.w.Header()
 	maps.Copy(h, w.Header())
 	if agreed.subprotocol != "" {
 		h.Set("Sec-WebSocket-Protocol", agreed.subprotocol)
@@ -34,12 +32,20 @@ func (u *Upgrader) upgradeStream(w http.ResponseWriter, r *http.Request, agreed 
 	if agreed.extensions != "" {
 		h.Set("Sec-WebSocket-Extensions", agreed.extensions)
 	}
-	inner.WriteHeader(http.StatusOK)
-	if err := rc.Flush(); err != nil {
+	s.w.WriteHeader(http.StatusOK)
+	if err := s.rc.Flush(); err != nil {
 		return nil, fmt.Errorf("websocket: sending the response: %w", err)
 	}
-	s := &serverStream{w: inner, r: r, rc: rc, unused: make(chan struct{})}
 	return newConn(s, nil, u.config(agreed)), nil
+}
+
+// takeOver returns the stream of r, to which w is the way.
+func takeOver(w http.ResponseWriter, r *http.Request) (*serverStream, error) {
+	w = innermost(w)
+	rc := http.NewResponseController(w)
+	// Those of the http.Server are not meant for us.
+	err := errors.Join(rc.EnableFullDuplex(), rc.SetReadDeadline(time.Time{}), rc.SetWriteDeadline(time.Time{}))
+	return &serverStream{w: w, r: r, rc: rc, unused: make(chan struct{})}, err
 }
 
 // innermost returns what w wraps: frames are not for others to change, as they are not with Hijack.
