@@ -28,19 +28,20 @@ var errOtherType = &protocolError{StatusUnsupportedData, "7.4.1", "message of a 
 // ReadLimit says; another one ends the connection with [StatusUnsupportedData].
 //
 // When the peer has closed the connection with [StatusNormalClosure], [StatusGoingAway] or without
-// a status code, Read returns [io.EOF]. When a deadline has passed, calls return
+// a status code, Read returns [io.EOF], or within a message [io.ErrUnexpectedEOF]. When a deadline has passed, calls return
 // [os.ErrDeadlineExceeded], and nothing is lost by that: with a new one they go on. When ctx ends, they
 // return its cause, and c stays open. Other errors are those of c. Close is [Conn.Close], with
 // StatusNormalClosure.
 func NetConn(ctx context.Context, c *Conn, typ MessageType) net.Conn {
-	c.readMu.lock(nil)
-	c.mu.Lock()
-	c.readLimit = -1
-	if c.hold == nil {
-		c.hold = new(hold)
+	if c.readMu.lock(c.Done()) {
+		c.mu.Lock()
+		c.readLimit = -1
+		if c.hold == nil {
+			c.hold = new(hold)
+		}
+		c.mu.Unlock()
+		c.unlockRead()
 	}
-	c.mu.Unlock()
-	c.unlockRead()
 	return &netConn{c: c, typ: typ, reading: newDeadline(ctx), writing: newDeadline(ctx)}
 }
 
@@ -65,14 +66,14 @@ func (n *netConn) Read(p []byte) (int, error) {
 	}
 	for len(p) > 0 {
 		if err := n.awaitMessage(ctx); err != nil {
-			return 0, streamError(err)
+			return 0, streamError(err, io.EOF)
 		}
 		m, err := n.reader.Read(p)
 		if err == io.EOF {
 			n.reader, err = nil, nil
 		}
 		if m > 0 || err != nil {
-			return m, streamError(err)
+			return m, streamError(err, io.ErrUnexpectedEOF)
 		}
 	}
 	return 0, nil
@@ -95,11 +96,11 @@ func (n *netConn) awaitMessage(ctx context.Context) error {
 	return nil
 }
 
-// streamError returns err as a stream has it.
-func streamError(err error) error {
+// streamError returns err as a stream has it, with eof for an end that is nobody's failure.
+func streamError(err, eof error) error {
 	end, ok := errors.AsType[*CloseError](err)
 	if ok && !end.Local && (end.Code == StatusNormalClosure || end.Code == StatusGoingAway || end.Code == StatusNoStatusReceived) {
-		return io.EOF
+		return eof
 	}
 	return err
 }
@@ -108,12 +109,12 @@ func (n *netConn) Write(p []byte) (written int, err error) {
 	n.writeMu.Lock()
 	defer n.writeMu.Unlock()
 	ctx := n.writing.context()
-	if ctx.Err() != nil {
-		return 0, context.Cause(ctx)
+	if err := checkWrite(ctx, n.typ); err != nil {
+		return 0, err
 	}
 	for written < len(p) {
 		piece := n.piece(p[written:])
-		if err := n.c.Write(ctx, n.typ, piece); err != nil {
+		if err := n.c.send(ctx, &job{opcode: opcode(n.typ), fin: true, payload: piece, promised: true}); err != nil {
 			return written, err
 		}
 		written += len(piece)

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/net/nettest"
+
+	"github.com/tidewire/websocket/internal/testnet"
 )
 
 // netConns returns the two ends of a stream.
@@ -129,6 +131,39 @@ func TestNetConnWriteDeadline(t *testing.T) {
 	})
 }
 
+// What the write of somebody else has taken along is written, though the deadline passes before it has left.
+func TestNetConnWriteTakenAlong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		endpoint, nc := testnet.Pipe()
+		nc.SetReadBuffer(1000)
+		c, peer := newConn(endpoint, nil, testConfig(serverSide)), newWritePeer(t, nc, serverSide)
+		defer c.CloseNow()
+		stream := NetConn(t.Context(), c, MessageBinary)
+		large, along := pattern(100<<10, 1), pattern(16<<10, 2)
+		goCall(func() error { return c.Write(t.Context(), MessageBinary, large) })
+		synctest.Wait()
+		goCall(func() error { _, err := c.Ping(t.Context()); return err })
+		synctest.Wait()
+		stream.SetWriteDeadline(time.Now().Add(time.Second))
+		writing := goCall(func() error {
+			n, err := stream.Write(along)
+			if n != len(along) {
+				t.Errorf("Write returned %d", n)
+			}
+			return err
+		})
+		synctest.Wait()
+		peer.want(t, opBinary, true, large)
+		synctest.Wait()
+		writing.wantBlocked(t) // with the Ping
+		time.Sleep(time.Second)
+		writing.wantNow(t, nil)
+		peer.want(t, opPing, true, pingPayload(1))
+		peer.want(t, opBinary, true, along)
+		peer.wantNothing(t)
+	})
+}
+
 // "0-length frames never give (0,nil)", and nothing is sent for a Write of nothing.
 func TestNetConnEmpty(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -166,6 +201,8 @@ func TestNetConnEnd(t *testing.T) {
 		{"1000", func(p *rawPeer) { p.send(p.closeFrame(StatusNormalClosure, "")) }, func(err error) bool { return err == io.EOF }},
 		{"1001", func(p *rawPeer) { p.send(p.closeFrame(StatusGoingAway, "")) }, func(err error) bool { return err == io.EOF }},
 		{"no status code", func(p *rawPeer) { p.send(p.frame(opClose, "")) }, func(err error) bool { return err == io.EOF }},
+		{"1000 within a message", func(p *rawPeer) { p.send(p.fragment(opBinary, " and"), p.closeFrame(StatusNormalClosure, "")) },
+			func(err error) bool { return err == io.ErrUnexpectedEOF }},
 		{"1011", func(p *rawPeer) { p.send(p.closeFrame(StatusInternalError, "")) },
 			func(err error) bool { return CloseStatus(err) == StatusInternalError }},
 		{"no Close", func(p *rawPeer) { closeNow(p.Conn) },
@@ -183,7 +220,7 @@ func TestNetConnEnd(t *testing.T) {
 				if err == nil {
 					err = io.EOF
 				}
-				if string(b) != "before" || !test.want(err) {
+				if got := strings.TrimSuffix(string(b), " and"); got != "before" || !test.want(err) {
 					t.Errorf("got %q, %v", b, err)
 				}
 				nc.Close()

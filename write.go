@@ -76,6 +76,7 @@ type job struct {
 	opcode   opcode
 	fin      bool
 	streamed bool // by the MessageWriter, so it need not wait for it
+	promised bool // once others have copied it, it counts as written
 	compress compressChoice
 	payload  []byte
 	prepared *PreparedMessage // instead of the above
@@ -363,9 +364,11 @@ func (c *Conn) await(ctx context.Context, w *waiter) (holds bool, err error) {
 		w.leaving = true // when the payload was copied
 		c.mu.Unlock()
 		<-w.wake
-		return false, context.Cause(ctx)
+		return false, w.abandon(ctx)
 	case committed:
 		w.state = abandoned
+		c.mu.Unlock()
+		return false, w.abandon(ctx)
 	case holding:
 		c.mu.Unlock()
 		c.release()
@@ -376,6 +379,14 @@ func (c *Conn) await(ctx context.Context, w *waiter) (holds bool, err error) {
 	}
 	c.mu.Unlock()
 	return false, context.Cause(ctx)
+}
+
+// abandon returns what becomes of a call that leaves what others write for it.
+func (w *waiter) abandon(ctx context.Context) error {
+	if w.promised {
+		return nil
+	}
+	return context.Cause(ctx)
 }
 
 // refusal returns why nothing may be written, if so. c.mu is held.
