@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"strings"
 	"sync"
@@ -783,4 +784,49 @@ func ExampleFrame() {
 	// text, 16384 bytes, to be continued
 	// continuation, 3616 bytes
 	// <nil>
+}
+
+// A proxy of one's own choice. Without Proxy, the environment decides, by HTTPS_PROXY and the like.
+func ExampleDialer_proxy() {
+	server := serverOf(websocket.Upgrader{}, echoAll)
+	defer server.Close()
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Println(r.Method, r.Header.Get("Proxy-Authorization"))
+		there, err := net.Dial("tcp", r.Host)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadGateway)
+			return
+		}
+		defer there.Close()
+		here, buffered, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			return
+		}
+		defer here.Close()
+		io.WriteString(here, "HTTP/1.1 200 OK\r\n\r\n")
+		go io.Copy(here, there)
+		io.Copy(there, buffered)
+	}))
+	defer proxy.Close()
+
+	address, err := url.Parse(proxy.URL)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	address.User = url.UserPassword("Alice", "secret")
+	ctx := context.Background()
+	d := websocket.Dialer{Proxy: http.ProxyURL(address)}
+	c, _, err := d.Dial(ctx, server.URL)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	c.Write(ctx, websocket.MessageText, []byte("by way of the proxy"))
+	_, data, err := c.Read(ctx)
+	fmt.Println(string(data), err)
+	c.Close(websocket.StatusNormalClosure, "")
+	// Output:
+	// CONNECT Basic QWxpY2U6c2VjcmV0
+	// by way of the proxy <nil>
 }
