@@ -14,8 +14,7 @@ import (
 	"unicode/utf8"
 )
 
-// How much a browser may have of what was sent and has not left, and how often that is looked at: there is
-// no event for it.
+// How much a browser may say that it has to send, and how often it is asked: there is no event for that.
 const (
 	browserBuffer = 1 << 20
 	browserPoll   = 5 * time.Millisecond
@@ -252,7 +251,10 @@ func (s *browserSocket) Write(p []byte) (int, error) {
 		h, payload, rest, ok := cutFrame(b)
 		if !ok {
 			s.unsent = append(s.unsent[:0], b...)
-			return len(p), s.awaitRoom()
+			if err := s.awaitRoom(); err != nil {
+				return 0, err
+			}
+			return len(p), nil
 		}
 		if h.masked {
 			mask(payload, h.maskingKey)

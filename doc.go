@@ -134,7 +134,7 @@
 // 1000 and 3000 to 4999, and what a Dialer says of header fields, cookies, TLS, proxies and HTTP/2.
 // A connection that is failed is closed without a status code. Compression and keepalive
 // are the browser's, and it receives whatever comes, whether it is read or not. A write
-// returns when the browser has the message and less than 1 MiB to send. To a
+// returns when the browser has the message and says that it has no more than 1 MiB to send. To a
 // Trace, a message is a frame.
 //
 // # Terminology

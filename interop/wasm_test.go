@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -140,7 +141,6 @@ func (e *endRecorder) mux() *http.ServeMux {
 		c.Close(websocket.StatusGoingAway, "that is all")
 	})
 	serve("/drop", func(ctx context.Context, c *websocket.Conn, _ *http.Request) { c.CloseNow() })
-	serve("/stalled", func(context.Context, *websocket.Conn, *http.Request) { <-e.stopped })
 	mux.HandleFunc("/refuse", func(w http.ResponseWriter, r *http.Request) { http.Error(w, "no", http.StatusForbidden) })
 	mux.HandleFunc("/silent", func(w http.ResponseWriter, r *http.Request) {
 		select {
@@ -171,13 +171,19 @@ func (e *endRecorder) want(t *testing.T, want map[string]string) {
 // startChromium opens a page in a browser, which ends with ctx.
 func startChromium(t *testing.T, ctx context.Context, url string, flags ...string) {
 	t.Helper()
+	profile, err := os.MkdirTemp("", "chromium")
+	if err != nil {
+		t.Fatal(err)
+	}
 	args := append([]string{
 		"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
 		"--disable-background-networking", "--disable-component-update", "--disable-sync",
-		"--user-data-dir=" + t.TempDir(), "--remote-debugging-port=0",
+		"--user-data-dir=" + profile, "--remote-debugging-port=0",
 	}, flags...)
 	ctx, cancel := context.WithCancel(ctx)
 	browser := exec.CommandContext(ctx, "chromium", append(args, url)...)
+	browser.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that all of its processes can be killed
+	browser.Cancel = func() error { return syscall.Kill(-browser.Process.Pid, syscall.SIGKILL) }
 	browser.WaitDelay = 5 * time.Second
 	if err := browser.Start(); err != nil {
 		t.Fatal(err)
@@ -185,5 +191,11 @@ func startChromium(t *testing.T, ctx context.Context, url string, flags ...strin
 	t.Cleanup(func() {
 		cancel()
 		browser.Wait()
+		for range 100 { // they may be writing yet
+			if os.RemoveAll(profile) == nil {
+				return
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
 	})
 }
