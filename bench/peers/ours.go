@@ -15,6 +15,7 @@ type ours struct {
 	echo     func(context.Context, *websocket.Conn)
 	conn     func(oursConn) Conn
 	bare     bool // no net/http
+	over     Transport
 
 	ctx    context.Context // of clients
 	cancel context.CancelFunc
@@ -30,7 +31,9 @@ func newOurs(options ...oursOption) func(Settings) Library {
 			dialer: websocket.Dialer{DialContext: s.Dial},
 			echo:   echoRead,
 			conn:   func(c oursConn) Conn { return &c },
+			over:   s.Over,
 		}
+		o.over.prepare(&o.dialer)
 		o.ctx, o.cancel = context.WithCancel(context.Background())
 		for _, option := range options {
 			option(o, s)
@@ -98,7 +101,7 @@ func (o *ours) Serve(ln net.Listener, serve func(Conn) error) error {
 	handler := o.upgrader.Handler(func(http.ResponseWriter, *http.Request) (func(context.Context, *websocket.Conn), error) {
 		return serveConn, nil
 	})
-	return serveHTTP(ln, handler.ServeHTTP)
+	return o.over.serve(ln, handler)
 }
 
 // echoRead, echoMessages and echoAppend are what somebody gives to Upgrader.Handler, which closes

@@ -74,6 +74,9 @@ type Settings struct {
 	// Deflate asks for permessage-deflate (RFC 7692).
 	Deflate *Deflate
 
+	// Over is what carries the connections, if it is not TCP alone. It is for ours.
+	Over Transport
+
 	// Dial makes the network connections of clients. Nil: that of a net.Dialer.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error) `json:"-"`
 }
