@@ -1,0 +1,106 @@
+// Package backoff says how long to wait before something is tried again.
+//
+//	var p backoff.Policy // 0 to 1 s at first, later 0 to 30 s
+//	for attempt := 0; try() != nil; attempt++ {
+//		time.Sleep(p.Delay(attempt))
+//	}
+//
+// The delays are random, all of their length: "full jitter". Of clients that have lost a server together, no two
+// come back together.
+package backoff
+
+import (
+	"math"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A Policy is how delays grow. The zero value is a good one.
+type Policy struct {
+	// Min is the longest that the first delay may be. Default: 1 s. Negative: there is no delay at all.
+	Min time.Duration
+
+	// Max is the longest that any delay may be. Default: 30 s, or Min if that is longer. Negative: no limit.
+	Max time.Duration
+
+	// Factor is how much longer each delay may be than the one before. Default: 2. Less than 1 stands for 1.
+	Factor float64
+
+	// NoJitter makes each delay as long as it may be. Default: any part of that.
+	NoJitter bool
+
+	// ResetAfter is for how long what was tried must have worked for the delays to begin anew, see
+	// [Policy.Resets]. Default: 5 s. Negative: whatever has worked resets them.
+	ResetAfter time.Duration
+}
+
+// Delay returns how long to wait after that many failures, beside the first: from 0 on.
+func (p Policy) Delay(attempt int) time.Duration {
+	longest := p.longest(attempt)
+	if p.NoJitter || longest == 0 {
+		return longest
+	}
+	return time.Duration(rand.Int64N(int64(longest)))
+}
+
+// longest returns the most that Delay may return.
+func (p Policy) longest(attempt int) time.Duration {
+	first := p.Min
+	switch {
+	case first < 0:
+		return 0
+	case first == 0:
+		first = time.Second
+	}
+	limit := p.Max
+	switch {
+	case limit < 0:
+		limit = math.MaxInt64
+	case limit == 0:
+		limit = 30 * time.Second
+	}
+	limit = max(limit, first)
+	factor := p.Factor
+	if factor == 0 {
+		factor = 2
+	}
+	longest := float64(first) * math.Pow(max(1, factor), float64(max(0, attempt)))
+	if longest >= float64(limit) {
+		return limit
+	}
+	return time.Duration(longest)
+}
+
+// Resets reports whether what has worked for that long, before it failed, makes the next failure the first.
+func (p Policy) Resets(uptime time.Duration) bool {
+	after := p.ResetAfter
+	if after == 0 {
+		after = 5 * time.Second
+	}
+	return uptime >= after
+}
+
+// RetryAfter returns for how long the Retry-After of a response asks to wait, from now on, and whether there is one that
+// is valid (RFC 9110, section 10.2.3).
+func RetryAfter(h http.Header, now time.Time) (time.Duration, bool) {
+	value := strings.TrimSpace(h.Get("Retry-After"))
+	if isDigits(value) {
+		seconds, err := strconv.ParseInt(value, 10, 64)
+		if err != nil || seconds > int64(math.MaxInt64/time.Second) {
+			return math.MaxInt64, true
+		}
+		return time.Duration(seconds) * time.Second, true
+	}
+	at, err := http.ParseTime(value)
+	if err != nil {
+		return 0, false
+	}
+	return max(0, at.Sub(now)), true
+}
+
+func isDigits(s string) bool {
+	return s != "" && strings.Trim(s, "0123456789") == ""
+}
