@@ -16,6 +16,7 @@ require (
 require (
 	github.com/aclements/go-moremath v0.0.0-20210112150236-f10218a38794 // indirect
 	github.com/gobwas/httphead v0.1.0 // indirect
+	golang.org/x/text v0.43.0 // indirect
 )
 
 replace github.com/tidewire/websocket => ../

@@ -9,14 +9,15 @@ import (
 	"github.com/tidewire/websocket/bench/peers"
 )
 
-// document returns the results in Markdown.
-func document(r *results, pictures []picture) string {
+// document returns the results of all runs together in Markdown.
+func document(r *results, runs []*results, pictures []picture) string {
 	var b strings.Builder
 	b.WriteString("# Results\n\n")
 	b.WriteString(machine(r))
 	b.WriteString(reading(r))
 	b.WriteString("\n## What is lost\n\n")
 	b.WriteString(losses(r))
+	b.WriteString(agreement(runs))
 	b.WriteString(goalTable(r))
 	b.WriteString(batchingTable(r))
 	if len(pictures) > 0 {

@@ -2,6 +2,8 @@
 // charts of the results.
 //
 //	go run ./report -o RESULTS.md -charts charts rounds.txt
+//
+// Of several files, each of a run, it takes all rounds together, and says what the runs say by themselves.
 package main
 
 import (
@@ -30,10 +32,13 @@ func run(rounds []string, out, charts string) error {
 		return errors.New("no file with rounds")
 	}
 	r := newResults()
+	var runs []*results
 	for _, name := range rounds {
-		if err := r.readFile(name); err != nil {
+		run := newResults()
+		if err := errors.Join(r.readFile(name), run.readFile(name)); err != nil {
 			return err
 		}
+		runs = append(runs, run)
 	}
 	if len(r.cells) == 0 {
 		return errors.New("there is no benchmark in the input")
@@ -45,7 +50,7 @@ func run(rounds []string, out, charts string) error {
 	for i := range pictures {
 		pictures[i].file = charts + "/" + pictures[i].file
 	}
-	return os.WriteFile(out, []byte(document(r, pictures)), 0o644)
+	return os.WriteFile(out, []byte(document(r, runs, pictures)), 0o644)
 }
 
 // A picture is a chart that was written.

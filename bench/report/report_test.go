@@ -57,6 +57,27 @@ PASS
 	}
 }
 
+// Cells that one run loses and another does not are told apart from the others.
+func TestAgreement(t *testing.T) {
+	run := func(small, large float64) *results {
+		name := "Echo/peer=%s/conns=64/size=%s/inflight=1/type=binary"
+		return parse(t, lines(10, fmt.Sprintf(name, "ours", "16B"), 1000, "cpu-ns/msg", "")+lines(10, fmt.Sprintf(name, "gws", "16B"), small, "cpu-ns/msg", "")+
+			lines(10, fmt.Sprintf(name, "ours", "1KiB"), 1000, "cpu-ns/msg", "")+lines(10, fmt.Sprintf(name, "gws", "1KiB"), large, "cpu-ns/msg", ""))
+	}
+	same, other := run(900, 1000), run(900, 970)
+	if got := agreement([]*results{same}); got != "" {
+		t.Errorf("of one run: %s", got)
+	}
+	if got := agreement([]*results{same, same, same}); !strings.Contains(got, "of 2 of 2 cells") || strings.Contains(got, "run 1") {
+		t.Errorf("of runs that agree: %s", got)
+	}
+	got := agreement([]*results{same, other, same})
+	want := "| Echo server, CPU | 64 connections, 1 KiB, 1 in flight, binary | ours | – | gws 0.97 | – |"
+	if !strings.Contains(got, "of 1 of 2 cells") || !strings.Contains(got, want) || strings.Contains(got, "16 B") {
+		t.Errorf("of runs that don't: %s", got)
+	}
+}
+
 func TestVerdict(t *testing.T) {
 	const ours, others = "Echo/peer=ours/type=binary", "Echo/peer=gws/type=binary"
 	for _, tt := range []struct {
