@@ -28,10 +28,10 @@ var errOtherType = &protocolError{StatusUnsupportedData, "7.4.1", "message of a 
 // ReadLimit says; another one ends the connection with [StatusUnsupportedData].
 //
 // When the peer has closed the connection with [StatusNormalClosure], [StatusGoingAway] or without
-// a status code, Read returns [io.EOF], or within a message [io.ErrUnexpectedEOF]. When a deadline has passed, calls return
-// [os.ErrDeadlineExceeded], and nothing is lost by that: with a new one they go on. When ctx ends, they
-// return its cause, and c stays open. Other errors are those of c. Close is [Conn.Close], with
-// StatusNormalClosure.
+// a status code, Read returns [io.EOF], or within a message [io.ErrUnexpectedEOF]. When a deadline
+// has passed, calls return [os.ErrDeadlineExceeded], and nothing is lost by that: with a new one
+// they go on. When ctx ends, they return its cause, and c stays open. Other errors are those of c.
+// Close is [Conn.Close], with StatusNormalClosure.
 func NetConn(ctx context.Context, c *Conn, typ MessageType) net.Conn {
 	if c.readMu.lock(c.Done()) {
 		c.mu.Lock()

@@ -83,8 +83,8 @@ func (p Policy) Resets(uptime time.Duration) bool {
 	return uptime >= after
 }
 
-// RetryAfter returns for how long the Retry-After of a response asks to wait, from now on, and whether there is one that
-// is valid (RFC 9110, section 10.2.3).
+// RetryAfter returns for how long the Retry-After of a response asks to wait, from now on, and
+// whether there is one that is valid (RFC 9110, section 10.2.3).
 func RetryAfter(h http.Header, now time.Time) (time.Duration, bool) {
 	value := strings.TrimSpace(h.Get("Retry-After"))
 	if isDigits(value) {

@@ -19,8 +19,8 @@ var transports = []struct {
 	{"http1", peers.OverTCP}, {"h2c", peers.OverH2C}, {"http1-tls", peers.OverTLS}, {"h2", peers.OverH2},
 }
 
-// BenchmarkOver measures a server of ours over HTTP/1.1 and HTTP/2, with TLS and without. The clients are ours too. An
-// operation is a message and its answer on each connection.
+// BenchmarkOver measures a server of ours over HTTP/1.1 and HTTP/2, with TLS and without. The
+// clients are ours too. An operation is a message and its answer on each connection.
 func BenchmarkOver(b *testing.B) {
 	for _, conns := range pick([]int{2}, []int{64}, []int{1, 64}) {
 		for _, size := range pick([]size{size125B}, []size{size125B, size16K}, []size{size125B, size1K, size16K}) {
@@ -36,8 +36,8 @@ func BenchmarkOver(b *testing.B) {
 	}
 }
 
-// BenchmarkIdleOver measures the memory of the server, for each connection that waits, after a message of 1 KiB each way. An operation
-// is to look.
+// BenchmarkIdleOver measures the memory of the server, for each connection that waits, after a
+// message of 1 KiB each way. An operation is to look.
 func BenchmarkIdleOver(b *testing.B) {
 	conns := pick(10, 200, 1000)
 	for _, over := range transports {

@@ -39,11 +39,16 @@ func checkLeaks(m interface{ Run() int }, w io.Writer, patience time.Duration) i
 func leaked(before map[string]string) []string {
 	var left []string
 	for id, stack := range goroutines() {
-		if _, ok := before[id]; !ok && !strings.Contains(stack, "os/signal.signal_recv") {
+		if _, ok := before[id]; !ok && !ofRuntime(stack) {
 			left = append(left, stack)
 		}
 	}
 	return left
+}
+
+// ofRuntime reports whether a goroutine is one that the runtime keeps: for signals, or for events of JavaScript.
+func ofRuntime(stack string) bool {
+	return strings.Contains(stack, "os/signal.signal_recv") || strings.Contains(stack, "runtime.handleEvent")
 }
 
 // goroutines returns the stacks of all goroutines but the calling one, by
