@@ -45,15 +45,22 @@ func settings() []setting {
 	for _, noTakeover := range []bool{false, true} {
 		for _, bits := range []int{9, 12, 15} {
 			name := fmt.Sprintf("takeover=%t/bits=%d", !noTakeover, bits)
-			all = append(all, parameters{bits, bits, noTakeover, noTakeover}.wantedByBoth(name, long))
+			all = append(all, wantedByBoth(name, long, parameters{
+				ServerMaxWindowBits: bits, ClientMaxWindowBits: bits,
+				ServerNoContextTakeover: noTakeover, ClientNoContextTakeover: noTakeover,
+			}))
 		}
 	}
-	everyMessage := parameters{12, 12, false, false}.wantedByBoth("every message at level 2", 1000)
+	everyMessage := wantedByBoth("every message at level 2", 1000, parameters{ServerMaxWindowBits: 12, ClientMaxWindowBits: 12})
 	everyMessage.ours.Level, everyMessage.ours.Threshold = 2, -1
 	return append(all,
 		everyMessage,
-		parameters{10, 14, true, false}.wantedByBoth("server without takeover", 1000),
-		parameters{14, 10, false, true}.wantedByBoth("client without takeover", 1000),
+		wantedByBoth("server without takeover", 1000, parameters{
+			ServerMaxWindowBits: 10, ClientMaxWindowBits: 14, ServerNoContextTakeover: true,
+		}),
+		wantedByBoth("client without takeover", 1000, parameters{
+			ServerMaxWindowBits: 14, ClientMaxWindowBits: 10, ClientNoContextTakeover: true,
+		}),
 		setting{
 			name: "defaults", ours: &websocket.Compression{}, theirs: &parameters{}, messages: 1000,
 			// A client has to ask for a limit of the server's window.
@@ -65,7 +72,7 @@ func settings() []setting {
 	)
 }
 
-func (p parameters) wantedByBoth(name string, messages int) setting {
+func wantedByBoth(name string, messages int, p parameters) setting {
 	ours := &websocket.Compression{
 		ServerMaxWindowBits:     p.ServerMaxWindowBits,
 		ClientMaxWindowBits:     p.ClientMaxWindowBits,
@@ -95,7 +102,7 @@ func (p peer) install(t *testing.T) {
 	defer cancel()
 	proc := p.start(ctx, t, peerConfig{Role: "version"})
 	t.Log(proc.line())
-	if err := proc.stop(); err != nil {
+	if err := proc.Stop(); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -121,8 +128,8 @@ func (s setting) testServer(t *testing.T, p peer) {
 	select {
 	case c := <-conns:
 		s.talk(ctx, t, c, proc, tap, s.asServer)
-	case <-proc.done:
-		t.Fatalf("the peer has not connected: %v", proc.err)
+	case <-proc.Done():
+		t.Fatalf("the peer has not connected: %v", proc.Err())
 	}
 }
 
@@ -134,7 +141,7 @@ func (s setting) testClient(t *testing.T, p peer) {
 	d := &websocket.Dialer{Compression: s.ours}
 	c, _, err := d.Dial(ctx, tap.url())
 	if err != nil {
-		t.Fatal(errors.Join(err, proc.stop()))
+		t.Fatal(errors.Join(err, proc.Stop()))
 	}
 	s.talk(ctx, t, c, proc, tap, s.asClient)
 }
@@ -146,13 +153,13 @@ func (s setting) talk(ctx context.Context, t *testing.T, c *websocket.Conn, proc
 	messages := testMessages()[:s.messages]
 	start := time.Now()
 	if err := exchange(ctx, c, messages); err != nil {
-		t.Fatal(errors.Join(err, proc.stop()))
+		t.Fatal(errors.Join(err, proc.Stop()))
 	}
 	elapsed := time.Since(start)
 	if err := c.Close(websocket.StatusNormalClosure, ""); err != nil {
 		t.Errorf("the closing handshake: %v", err)
 	}
-	if err := proc.wait(); err != nil {
+	if err := proc.Wait(); err != nil {
 		t.Error(err)
 	}
 	<-tap.done

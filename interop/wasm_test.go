@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/tidewire/websocket"
+	"github.com/tidewire/websocket/interop/internal/program"
 )
 
 // The page runs a Go program, and reports what it has printed and its exit code.
@@ -171,21 +172,10 @@ func (e *endRecorder) want(t *testing.T, want map[string]string) {
 // startChromium opens a page in a browser, which ends with ctx.
 func startChromium(t *testing.T, ctx context.Context, url string, flags ...string) {
 	t.Helper()
-	profile, err := os.MkdirTemp("", "chromium")
-	if err != nil {
-		t.Fatal(err)
-	}
-	args := append([]string{
-		"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-		"--disable-background-networking", "--disable-component-update", "--disable-sync",
-		"--user-data-dir=" + profile, "--remote-debugging-port=0",
-	}, flags...)
 	ctx, cancel := context.WithCancel(ctx)
-	browser := exec.CommandContext(ctx, "chromium", append(args, url)...)
-	browser.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that all of its processes can be killed
-	browser.Cancel = func() error { return syscall.Kill(-browser.Process.Pid, syscall.SIGKILL) }
-	browser.WaitDelay = 5 * time.Second
-	if err := browser.Start(); err != nil {
+	browser, err := program.Chromium(ctx, t.TempDir(), url, flags...)
+	if err != nil {
+		cancel()
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

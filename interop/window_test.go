@@ -26,16 +26,17 @@ func TestPeersKeepToWindow(t *testing.T) {
 			if got != 0xC2 {
 				t.Errorf("distance 500: got a frame that begins with %#x, want a compressed message", got)
 			}
-			proc.stop()
+			proc.Stop()
 
 			proc, got = p.sendRepetition(t, 600)
 			if got != 0x88 {
 				t.Errorf("distance 600: got a frame that begins with %#x, want a Close", got)
 			}
-			if <-proc.done; proc.err == nil {
+			err := proc.Err()
+			if err == nil {
 				t.Errorf("distance 600: the peer does not complain")
 			}
-			t.Log(proc.err)
+			t.Log(err)
 		})
 	}
 }

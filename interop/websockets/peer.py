@@ -39,12 +39,12 @@ class Decompressor:
 permessage_deflate.zlib = types.SimpleNamespace(**{**vars(zlib), "decompressobj": Decompressor})
 
 
-def main(role, url=None, deflate=None):
+def main(role, url=None, urls=None, deflate=None, subprotocols=None):
     if role == "version":
         print(f"websockets {websockets.__version__}, Python {platform.python_version()}, zlib {zlib.ZLIB_RUNTIME_VERSION}")
         return
     threading.Thread(target=end_with_input, daemon=True).start()
-    roles = {"server": lambda: run_server(deflate), "client": lambda: run_client(url, deflate)}
+    roles = {"server": lambda: run_server(deflate, subprotocols), "client": lambda: run_client(urls or [url], deflate, subprotocols)}
     asyncio.run(roles[role]())
 
 
@@ -68,38 +68,79 @@ def compression(deflate, factory):
     return {"compression": None, "extensions": [factory(**wanted)]}
 
 
-async def run_server(deflate):
+async def run_server(deflate, subprotocols):
     wanted = compression(deflate, permessage_deflate.ServerPerMessageDeflateFactory)
 
     async def handle(connection):
         try:
-            await echo(connection)
+            await attend(connection, connection.request.path)
         except Exception as err:
             print(repr(err), file=sys.stderr, flush=True)
             os._exit(1)
 
-    async with serve(handle, "127.0.0.1", 0, **wanted) as server:
+    async with serve(handle, "127.0.0.1", 0, subprotocols=subprotocols, **wanted) as server:
         host, port = server.sockets[0].getsockname()
         print(f"listening on {host}:{port}", flush=True)
         await server.serve_forever()
 
 
-async def run_client(url, deflate):
+async def run_client(urls, deflate, subprotocols):
     wanted = compression(deflate, permessage_deflate.ClientPerMessageDeflateFactory)
-    async with connect(url, proxy=None, **wanted) as connection:
-        await echo(connection)
+    for url in urls:
+        async with connect(url, proxy=None, subprotocols=subprotocols, **wanted) as connection:
+            await attend(connection, url)
 
 
-async def echo(connection):
-    """Sends back what connection receives, until that is closed as it should."""
-    async for message in connection:
-        half = len(message) // 2
-        if len(message) % 7 == 0:
-            await connection.send([message[:half], message[half:]])
-        else:
-            await connection.send(message)
-    if connection.close_code != 1000:
-        raise RuntimeError(f"closed with {connection.close_code} {connection.close_reason}")
+async def attend(connection, url):
+    """Does what url says with connection, and says how it has ended."""
+    mode = url.rpartition("/")[2] or "fragments_by_seven"
+    try:
+        async for message in connection:
+            await modes[mode](connection, message)
+    except websockets.ConnectionClosedError as err:
+        print(err, file=sys.stderr, flush=True)
+    code, reason = connection.close_code, connection.close_reason
+    print(f"closed {code} {reason}".strip(), flush=True)
+    if mode == "fragments_by_seven" and code != 1000:
+        raise RuntimeError(f"closed with {code} {reason}")
 
+
+async def fragments_by_seven(connection, message):
+    """Sends some messages in fragments."""
+    half = len(message) // 2
+    if len(message) % 7 == 0:
+        await connection.send([message[:half], message[half:]])
+    else:
+        await connection.send(message)
+
+
+async def echo(connection, message):
+    await connection.send(message)
+
+
+async def fragments(connection, message):
+    third = len(message) // 3
+    await connection.send([message[:third], message[third : 2 * third], message[2 * third :]])
+
+
+async def ping(connection, message):
+    await (await connection.ping(message))
+    await connection.send("pong " + message)
+
+
+async def subprotocol(connection, message):
+    await connection.send(connection.subprotocol)
+
+
+async def close(connection, message):
+    code, _, reason = message.partition(" ")
+    await connection.close(int(code), reason)
+
+
+async def cut(connection, message):
+    connection.transport.abort()
+
+
+modes = {function.__name__: function for function in (fragments_by_seven, echo, fragments, ping, subprotocol, close, cut)}
 
 main(**json.loads(sys.argv[1]))

@@ -3,17 +3,17 @@
 
 const WebSocket = require('ws');
 
-function main({ role, url, deflate }) {
+function main({ role, url, urls = [url], deflate, subprotocols = [] }) {
   const perMessageDeflate = deflate ? options(role, deflate) : false;
   switch (role) {
     case 'version':
       console.log(`ws ${require('ws/package.json').version}, Node ${process.versions.node}, zlib ${process.versions.zlib}`);
       return;
     case 'server':
-      serve(perMessageDeflate);
+      serve(perMessageDeflate, subprotocols);
       break;
     case 'client':
-      echo(new WebSocket(url, { perMessageDeflate }), () => process.exit());
+      connect(urls, subprotocols, { perMessageDeflate });
       break;
     default:
       fail(`unknown role ${role}`);
@@ -34,16 +34,38 @@ function options(role, deflate) {
   };
 }
 
-function serve(perMessageDeflate) {
-  const server = new WebSocket.Server({ host: '127.0.0.1', port: 0, perMessageDeflate });
+function serve(perMessageDeflate, subprotocols) {
+  const handleProtocols = (offered) => subprotocols.find((name) => offered.has(name)) ?? false;
+  const server = new WebSocket.Server({ host: '127.0.0.1', port: 0, perMessageDeflate, handleProtocols });
   server.on('listening', () => console.log(`listening on 127.0.0.1:${server.address().port}`));
   server.on('error', fail);
-  server.on('connection', (socket) => echo(socket, () => {}));
+  server.on('connection', (socket, request) => attend(socket, request.url, () => {}));
 }
 
-// echo sends back what socket receives, until that is closed as it should.
-function echo(socket, closed) {
-  socket.on('message', (data, binary) => {
+// connect connects to one URL after the other, and ends.
+function connect([url, ...rest], subprotocols, options) {
+  if (url === undefined) process.exit();
+  const socket = new WebSocket(url, subprotocols, options);
+  attend(socket, url, () => connect(rest, subprotocols, options));
+}
+
+// attend does what url says with socket, and says how it has ended.
+function attend(socket, url, over) {
+  const mode = url.split('/').pop() || 'fragmentsBySeven';
+  const failed = mode === 'fragmentsBySeven' ? fail : console.error;
+  socket.on('message', (data, binary) => modes[mode](socket, data, binary));
+  socket.on('pong', (data) => socket.send(`pong ${data}`));
+  socket.on('error', failed);
+  socket.on('close', (code, reason) => {
+    console.log(`closed ${code} ${reason}`.trim());
+    if (code !== 1000) failed(`closed with ${code} ${reason}`);
+    over();
+  });
+}
+
+const modes = {
+  // Sends some messages in fragments, and some without compression.
+  fragmentsBySeven(socket, data, binary) {
     const half = data.length >> 1;
     if (data.length % 7 === 0) {
       socket.send(data.subarray(0, half), { binary, fin: false });
@@ -51,10 +73,30 @@ function echo(socket, closed) {
     } else {
       socket.send(data, { binary, compress: data.length % 11 !== 0 });
     }
-  });
-  socket.on('error', fail);
-  socket.on('close', (code, reason) => (code === 1000 ? closed() : fail(`closed with ${code} ${reason}`)));
-}
+  },
+  echo(socket, data, binary) {
+    socket.send(data, { binary });
+  },
+  fragments(socket, data, binary) {
+    const third = Math.floor(data.length / 3);
+    socket.send(data.subarray(0, third), { binary, fin: false });
+    socket.send(data.subarray(third, 2 * third), { fin: false });
+    socket.send(data.subarray(2 * third), { fin: true });
+  },
+  ping(socket, data) {
+    socket.ping(data);
+  },
+  subprotocol(socket) {
+    socket.send(socket.protocol);
+  },
+  close(socket, data) {
+    const [code, ...reason] = data.toString().split(' ');
+    socket.close(Number(code), reason.join(' '));
+  },
+  cut(socket) {
+    socket.terminate();
+  },
+};
 
 function fail(err) {
   console.error(err);
