@@ -14,6 +14,7 @@ needs chromium chromium
 needs qemu-s390x-static qemu-user-static
 needs node nodejs
 needs npm npm
+needs cargo cargo
 needs python3 python3 python3-venv
 needs tinyproxy tinyproxy-bin
 needs squid squid
