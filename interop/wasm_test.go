@@ -16,7 +16,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -169,23 +168,12 @@ func (e *endRecorder) want(t *testing.T, want map[string]string) {
 	}
 }
 
-// startChromium opens a page in a browser, which ends with ctx.
+// startChromium opens a page in a browser, until the test ends or ctx does.
 func startChromium(t *testing.T, ctx context.Context, url string, flags ...string) {
 	t.Helper()
-	ctx, cancel := context.WithCancel(ctx)
-	browser, err := program.Chromium(ctx, t.TempDir(), url, flags...)
+	stop, err := program.Chromium(ctx, url, flags...)
 	if err != nil {
-		cancel()
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		cancel()
-		browser.Wait()
-		for range 100 { // they may be writing yet
-			if os.RemoveAll(profile) == nil {
-				return
-			}
-			time.Sleep(10 * time.Millisecond)
-		}
-	})
+	t.Cleanup(stop)
 }

@@ -9,7 +9,6 @@ import (
 	"log"
 	"net"
 	"net/http"
-	"os"
 	"os/exec"
 	"strings"
 	"time"
@@ -50,9 +49,7 @@ serve();
 // chromium is a browser with that page. One serves for all processes that there would be of
 // another peer.
 type chromium struct {
-	browser  *exec.Cmd
-	cancel   context.CancelFunc
-	folder   string
+	stop     func() // nil: the browser is not open
 	server   *http.Server
 	sessions chan *pageSession
 	said     chan said
@@ -91,21 +88,13 @@ func (c *chromium) Version(ctx context.Context) (string, map[string]string, erro
 
 // open opens the browser.
 func (c *chromium) open() (err error) {
-	if c.folder, err = os.MkdirTemp("", "interop-chromium-"); err != nil {
-		return err
-	}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
 	c.server = &http.Server{Handler: c.mux(), ErrorLog: log.New(io.Discard, "", 0)}
 	go c.server.Serve(ln)
-	var ctx context.Context
-	ctx, c.cancel = context.WithCancel(context.Background())
-	browser, err := program.Chromium(ctx, c.folder, "http://"+ln.Addr().String()+"/")
-	if err == nil {
-		c.browser = browser
-	}
+	c.stop, err = program.Chromium(context.Background(), "http://"+ln.Addr().String()+"/")
 	return err
 }
 
@@ -128,17 +117,15 @@ func (c *chromium) mux() *http.ServeMux {
 
 // Close ends the browser.
 func (c *chromium) Close() error {
-	if c.browser == nil {
+	if c.stop == nil {
 		return nil
 	}
-	c.cancel()
-	c.browser.Wait()
-	c.server.Close()
-	return os.RemoveAll(c.folder)
+	c.stop()
+	return c.server.Close()
 }
 
 func (c *chromium) launch(ctx context.Context, config program.Config) (running, error) {
-	if c.browser == nil {
+	if c.stop == nil {
 		if err := c.open(); err != nil {
 			return nil, err
 		}
