@@ -598,7 +598,7 @@ func (c *Conn) answerPing(id uint64) (sent time.Duration, ok bool) {
 	switch {
 	case answered != nil && answered.id == id:
 		sent, ok = c.trace.answers(id, answered.sent)
-	case c.owed.ping == id:
+	case c.owed.ping == id && c.owed.kinds&owesPing == 0: // it has left
 		sent, ok = c.trace.answers(id, 0)
 	}
 	for ; answered != nil; answered = answered.earlier {

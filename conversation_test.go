@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 the transport of net/http takes no :protocol
+
 package websocket
 
 import (

@@ -303,7 +303,10 @@ func (d *Dialer) newRequest(rawURL string) (*http.Request, error) {
 func parseURL(rawURL string) (u *url.URL, host string, err error) {
 	u, err = url.Parse(rawURL)
 	if err != nil {
-		// The text of err has the URL, and that may have a password.
+		// The text of err has the URL, and even the reason may have a part of the password.
+		if strings.Contains(rawURL, "@") {
+			return nil, "", errors.New("invalid URL")
+		}
 		return nil, "", fmt.Errorf("invalid URL: %w", err.(*url.Error).Err)
 	}
 	switch u.Scheme {
@@ -448,20 +451,18 @@ func appendRequest(b []byte, req *http.Request) []byte {
 func (d *Dialer) handshake(ctx context.Context, nc net.Conn, proxy *url.URL, req *http.Request) (*Conn, *http.Response, error) {
 	// To close the connection is what ends every wait on it.
 	stop := context.AfterFunc(ctx, func() { nc.Close() })
-	c, resp, err := d.converse(ctx, nc, proxy, req)
-	if !stop() && err == nil {
-		c.CloseNow()
-		resp, err = nil, context.Cause(ctx)
-	}
+	c, resp, err := d.converse(ctx, nc, proxy, req, stop)
 	if err != nil {
+		stop()
 		nc.Close()
 		return nil, resp, dialError(ctx, err)
 	}
 	return c, resp, nil
 }
 
-// converse sends the request and reads the response.
-func (d *Dialer) converse(ctx context.Context, nc net.Conn, proxy *url.URL, req *http.Request) (*Conn, *http.Response, error) {
+// converse sends the request and reads the response. stop keeps the end of ctx from closing the connection,
+// and reports whether it does.
+func (d *Dialer) converse(ctx context.Context, nc net.Conn, proxy *url.URL, req *http.Request, stop func() bool) (*Conn, *http.Response, error) {
 	if proxy != nil {
 		var err error
 		if nc, err = d.connect(ctx, nc, proxy, targetAddress(req.URL)); err != nil {
@@ -494,7 +495,10 @@ func (d *Dialer) converse(ctx context.Context, nc net.Conn, proxy *url.URL, req 
 		defer in.limitContent()()
 		return nil, resp, responseError(resp, err)
 	}
-	nc.SetDeadline(time.Time{})         // a net.Conn may have none
+	nc.SetDeadline(time.Time{}) // a net.Conn may have none
+	if !stop() {
+		return nil, nil, context.Cause(ctx)
+	}
 	unread, _ := br.Peek(br.Buffered()) // which cannot fail
 	if e, ok := nc.(*earlyConn); ok && len(e.early) == 0 {
 		nc = e.Conn

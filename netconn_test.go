@@ -164,6 +164,41 @@ func TestNetConnWriteTakenAlong(t *testing.T) {
 	})
 }
 
+// A Flush that gives up does not take back what it has taken along, and was said to be written.
+func TestNetConnWriteNotWithdrawn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		endpoint, nc := testnet.Pipe()
+		nc.SetReadBuffer(1000)
+		c, peer := newConn(endpoint, nil, testConfig(serverSide)), newWritePeer(t, nc, serverSide)
+		defer c.CloseNow()
+		stream := NetConn(t.Context(), c, MessageBinary)
+		large := pattern(100<<10, 1)
+		goCall(func() error { return c.Write(t.Context(), MessageBinary, large) })
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		flushing := goCall(func() error { return c.Flush(ctx) })
+		synctest.Wait()
+		stream.SetWriteDeadline(time.Now().Add(2 * time.Second))
+		writing := goCall(func() error { _, err := stream.Write([]byte("along")); return err })
+		synctest.Wait()
+		// All of the large message but what fits into the buffer: the next write finds no room.
+		if _, err := io.ReadFull(nc, make([]byte, len(large)+10-1000)); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		writing.wantNow(t, nil)
+		time.Sleep(2 * time.Second)
+		flushing.wantNow(t, c.Err())
+		if c.Err() == nil {
+			peer.wantEnd(t)
+			t.Error("the connection is open, and lacks what was written")
+		}
+	})
+}
+
 // "0-length frames never give (0,nil)", and nothing is sent for a Write of nothing.
 func TestNetConnEmpty(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -160,7 +160,7 @@ func (u *Upgrader) upgrade(w http.ResponseWriter, r *http.Request) (*Conn, error
 	// What net/http has for writing is empty, and of no further use.
 	unread, _ := buffered.Peek(buffered.Reader.Buffered()) // which cannot fail
 	response := appendResponse(buffered.AvailableBuffer(), r.Header["Sec-Websocket-Key"][0], agreed, w.Header())
-	c, err := u.switchProtocols(nc, response, unread, agreed)
+	c, err := u.switchProtocols(nc, response, unread, agreed, nil)
 	if err != nil {
 		nc.Close()
 		return nil, fmt.Errorf("websocket: sending the response: %w", err)
@@ -255,13 +255,17 @@ func (e *HandshakeError) response(h http.Header) (body []byte) {
 }
 
 // switchProtocols sends the response on the connection that was taken over, and makes it a
-// Conn. unread is what was received behind the request.
-func (u *Upgrader) switchProtocols(nc net.Conn, response, unread []byte, agreed agreement) (*Conn, error) {
+// Conn. unread is what was received behind the request. stop, if it is not nil, ends what might close the
+// connection, or reports that it was closed.
+func (u *Upgrader) switchProtocols(nc net.Conn, response, unread []byte, agreed agreement, stop func() bool) (*Conn, error) {
 	if _, err := nc.Write(response); err != nil {
 		return nil, err
 	}
 	// Those of the http.Server too: they are not meant for us.
 	nc.SetDeadline(time.Time{}) // a net.Conn may have none
+	if stop != nil && !stop() {
+		return nil, net.ErrClosed
+	}
 	return newConn(nc, unread, u.config(agreed)), nil
 }
 

@@ -1,43 +1,45 @@
 package websocket
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"strings"
 	"time"
 )
 
-// A Trace is a set of functions that are told what happens, for logs, metrics and tests. Any of them may be
-// nil. One Trace may serve any number of connections, whose functions are then called concurrently.
+// A Trace is a set of functions that are told what happens, for logs, metrics and tests. Any of
+// them may be nil. One Trace may serve any number of connections, whose functions are then called
+// concurrently.
 //
-// Of a connection, FrameRead and FrameWritten are called in the order of the frames. They, and Pong, are called by
-// whoever reads or writes, while nobody else can: they should return soon, and of the connection's methods
-// they may use CloseNow and those that only look at it. A panic of theirs closes the connection.
+// Of a connection, FrameRead and FrameWritten are called in the order of the frames. They, and Pong,
+// are called by whoever reads or writes, while nobody else can: they should return soon, and not
+// call methods of the connection but those that only look at it. If one panics, the connection ends
+// with an error that says so.
 type Trace struct {
-	// Handshake is called when an opening handshake has ended, in time took: it has led to c, or failed
-	// with err and c is nil. It is called before the method that did it returns, which nothing on c precedes. The
-	// request is the one that was received or, for a Dialer, was to be sent; it must
-	// not be changed. It is nil if UpgradeConn could not parse it.
+	// Handshake is called when an opening handshake has ended, in time took: it has led to c, or
+	// failed with err and c is nil. It is called before the method that did it returns. The
+	// request is the one that was received or, for a Dialer, was to be sent; it must not be
+	// changed. It is nil if UpgradeConn could not parse it, and there is no call if a Dialer could
+	// not make it.
 	Handshake func(c *Conn, r *http.Request, took time.Duration, err error)
 
-	// FrameRead is called when the header of a frame has been received and is
-	// without fault. The payload may be yet to come.
+	// FrameRead is called when the header of a frame has been received and is without fault. The
+	// payload may be yet to come. Frames that were received before the network was lost may be
+	// read after Close was called.
 	FrameRead func(c *Conn, f Frame)
 
 	// FrameWritten is called when the kernel, or whatever is in its place, has all of a frame.
 	FrameWritten func(c *Conn, f Frame)
 
-	// Pong is called when a Ping of ours has been answered, by Conn.Ping or of the keepalive, with
-	// the time between them.
+	// Pong is called when a Ping of the keepalive has been answered, or one of a Conn.Ping that
+	// waits for that, with the time between them.
 	Pong func(c *Conn, rtt time.Duration)
 
-	// Close is called once, when the network connection has been closed, which is after the closing handshake
-	// if there was one. err is what Conn.Err returns.
+	// Close is called once for each connection that Handshake was told of, in a goroutine of its
+	// own, when the network connection has been closed: after the closing handshake, if there was
+	// one. err is what Conn.Err returns.
 	Close func(c *Conn, err *CloseError)
 }
-
-var errHookPanic = errors.New("websocket: a function of the Trace has panicked")
 
 // A Frame is what the header of a frame says (RFC 6455, section 5.2).
 type Frame struct {
@@ -62,9 +64,17 @@ func (f Frame) String() string {
 
 // handshake tells of a handshake that began at that time.
 func (t *Trace) handshake(c *Conn, r *http.Request, began time.Duration, err error) {
-	if t != nil && t.Handshake != nil {
-		t.Handshake(c, r, now()-began, err)
+	if t == nil || t.Handshake == nil {
+		return
 	}
+	returned := false
+	defer func() {
+		if !returned && c != nil {
+			c.CloseNow() // nobody will have it
+		}
+	}()
+	t.Handshake(c, r, now()-began, err)
+	returned = true
 }
 
 // A connTrace is the Trace of a connection. Nil tells nobody.
@@ -88,7 +98,7 @@ func newConnTrace(t *Trace) *connTrace {
 // read tells of a frame that c receives. c.readMu is held.
 func (t *connTrace) read(c *Conn, h header) {
 	if t != nil && t.FrameRead != nil {
-		c.callReading(func() { t.FrameRead(c, h.info()) })
+		c.callHook(func() { t.FrameRead(c, h.info()) })
 	}
 }
 
@@ -115,7 +125,7 @@ func (t *connTrace) answers(id uint64, sent time.Duration) (_ time.Duration, fir
 // pong tells of the Pong to a Ping that left at the time sent. c.readMu is held.
 func (t *connTrace) pong(c *Conn, sent time.Duration) {
 	if t != nil && t.Pong != nil {
-		c.callReading(func() { t.Pong(c, now()-sent) })
+		c.callHook(func() { t.Pong(c, now()-sent) })
 	}
 }
 
@@ -127,6 +137,9 @@ func (t *connTrace) written(c *Conn, p []byte) {
 	}
 	for len(p) > 0 {
 		if t.missing == 0 {
+			if len(p) < 2 || len(p) < headerLen(p) {
+				return // it is the last, and was cut short
+			}
 			n := headerLen(p)
 			t.frame, _ = parseHeader(p[:n])
 			t.missing, p = t.frame.payloadLength, p[n:]
@@ -134,15 +147,15 @@ func (t *connTrace) written(c *Conn, p []byte) {
 		n := min(t.missing, uint64(len(p)))
 		t.missing, p = t.missing-n, p[n:]
 		if t.missing == 0 {
-			callHook(func() { t.FrameWritten(c, t.frame.info()) }, func() { c.breakOff(errHookPanic, true) })
+			c.callHook(func() { t.FrameWritten(c, t.frame.info()) })
 		}
 	}
 }
 
-// closed tells that the socket was closed.
+// closed tells that the socket was closed. Who closes it may hold locks.
 func (t *connTrace) closed(c *Conn) {
 	if t != nil && t.Close != nil {
-		t.Close(c, c.end.Load())
+		go t.Close(c, c.end.Load())
 	}
 }
 
@@ -156,22 +169,13 @@ func (h header) info() Frame {
 	}
 }
 
-// callReading calls a hook for the reader, which will not let go of its half if that panics.
-func (c *Conn) callReading(hook func()) {
-	callHook(hook, func() {
-		c.readGuards.drop()
-		c.lose(errHookPanic)
-	})
-}
-
-// callHook calls hook, and panicked if it does not return.
-func callHook(hook, panicked func()) {
-	returned := false
+// callHook calls hook, and ends the connection if that panics: to go on panicking would leave others
+// waiting for who reads or writes, or from a goroutine of ours end the process.
+func (c *Conn) callHook(hook func()) {
 	defer func() {
-		if !returned {
-			panicked()
+		if v := recover(); v != nil {
+			c.lose(fmt.Errorf("websocket: a function of the Trace has panicked: %v", v))
 		}
 	}()
 	hook()
-	returned = true
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/tidewire/websocket"
+	"github.com/tidewire/websocket/internal/testnet"
 	"github.com/tidewire/websocket/websockettest"
 )
 
@@ -187,6 +188,32 @@ func TestTracePong(t *testing.T) {
 	})
 }
 
+const rawHandshake = "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+	"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+
+// A Pong to a Ping that waits to be sent is none, though the peer may know what would be in it.
+func TestTraceEarlyPong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := testnet.Pipe()
+		r := new(record)
+		go io.WriteString(far, rawHandshake)
+		c, _, err := (&websocket.Upgrader{Trace: r.trace(), PingInterval: time.Second}).UpgradeConn(t.Context(), near)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer far.Close()
+		defer c.CloseNow()
+		go c.Read(t.Context())
+		go c.Write(t.Context(), websocket.MessageBinary, make([]byte, 100_000)) // which the Ping is behind
+		time.Sleep(1500 * time.Millisecond)
+		far.Write([]byte{0x8A, 0x88, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1})
+		synctest.Wait()
+		if len(r.pongs) > 0 || len(r.read) != 1 {
+			t.Errorf("told of %v, and the frames %q", r.pongs, r.read)
+		}
+	})
+}
+
 // A Pong that comes again, or from nowhere, is none.
 func TestTraceNoPong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -194,8 +221,7 @@ func TestTraceNoPong(t *testing.T) {
 		r := new(record)
 		u := websocket.Upgrader{Trace: r.trace(), PingInterval: time.Second}
 		go func() {
-			io.WriteString(far, "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
-				"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n")
+			io.WriteString(far, rawHandshake)
 			p := make([]byte, 1024)
 			far.Read(p) // the response
 			pong := append([]byte{0x8A, 0x88, 0, 0, 0, 0}, 0, 0, 0, 0, 0, 0, 0, 1)
@@ -372,13 +398,24 @@ func TestTracePanic(t *testing.T) {
 			"FrameRead", websocket.Trace{FrameRead: func(*websocket.Conn, websocket.Frame) { panic("hook") }},
 			func(ctx context.Context, client, server *websocket.Conn) {
 				client.Write(ctx, websocket.MessageText, nil)
-				server.Read(ctx)
+				for range server.Messages(ctx) {
+				}
 			},
 		},
 		{
-			"FrameWritten", websocket.Trace{FrameWritten: func(*websocket.Conn, websocket.Frame) { panic("hook") }},
+			"FrameWritten", websocket.Trace{FrameWritten: func(_ *websocket.Conn, f websocket.Frame) {
+				if f.PayloadLength == 1 {
+					panic("hook")
+				}
+			}},
 			func(ctx context.Context, client, server *websocket.Conn) {
-				server.Write(ctx, websocket.MessageText, nil)
+				var writing sync.WaitGroup
+				for _, n := range []int{200_000, 1, 2} { // the last is written with the one before
+					writing.Go(func() { server.Write(ctx, websocket.MessageBinary, make([]byte, n)) })
+					synctest.Wait()
+				}
+				client.Read(ctx)
+				writing.Wait()
 			},
 		},
 		{
@@ -389,27 +426,16 @@ func TestTracePanic(t *testing.T) {
 				server.Read(ctx)
 			},
 		},
-		{
-			"Close", websocket.Trace{Close: func(*websocket.Conn, *websocket.CloseError) { panic("hook") }},
-			func(ctx context.Context, client, server *websocket.Conn) { server.CloseNow() },
-		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				link := websockettest.Link{Upgrader: websocket.Upgrader{Trace: &test.trace}}
 				client, server := connect(t, &link)
-				func() {
-					defer func() {
-						if v := recover(); v != "hook" {
-							t.Errorf("panicked with %v", v)
-						}
-					}()
-					test.do(t.Context(), client, server)
-				}()
+				test.do(t.Context(), client, server)
 				start := time.Now()
 				end := server.Err()
-				if end == nil {
-					t.Fatal("the connection has not ended")
+				if end == nil || !strings.Contains(end.Error(), "a function of the Trace has panicked: hook") {
+					t.Fatalf("the connection ended with %v", end)
 				}
 				_, _, readErr := server.Read(t.Context())
 				writeErr := server.Write(t.Context(), websocket.MessageText, nil)
@@ -417,11 +443,148 @@ func TestTracePanic(t *testing.T) {
 				if readErr != end || writeErr != end || closeErr != end {
 					t.Errorf("Read: %v, Write: %v, Close: %v, want %v", readErr, writeErr, closeErr, end)
 				}
-				server.CloseNow()
 				if d := time.Since(start); d > 0 {
 					t.Errorf("it took %v", d)
 				}
 			})
 		})
+	}
+}
+
+// A Handshake that panics leaves no connection behind.
+func TestTraceHandshakePanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := testnet.Pipe()
+		u := websocket.Upgrader{Trace: &websocket.Trace{
+			Handshake: func(*websocket.Conn, *http.Request, time.Duration, error) { panic("hook") },
+		}}
+		go io.WriteString(far, rawHandshake)
+		func() {
+			defer func() {
+				if v := recover(); v != "hook" {
+					t.Errorf("panicked with %v", v)
+				}
+			}()
+			u.UpgradeConn(t.Context(), near)
+		}()
+		if _, err := io.ReadAll(far); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A cancelConn ends a context when the opening handshake is over.
+type cancelConn struct {
+	net.Conn
+	cancel func()
+}
+
+func (c *cancelConn) SetWriteDeadline(t time.Time) error {
+	if t.IsZero() {
+		c.cancel()
+	}
+	return c.Conn.SetWriteDeadline(t)
+}
+
+func (c *cancelConn) SetDeadline(t time.Time) error {
+	if t.IsZero() {
+		c.cancel()
+	}
+	return c.Conn.SetDeadline(t)
+}
+
+// Who is told of a Close was told of a connection, though the context ends at that moment.
+func TestTraceBothOrNeither(t *testing.T) {
+	for _, name := range []string{"DialConn", "UpgradeConn"} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				near, far := testnet.Pipe()
+				ctx, cancel := context.WithCancel(t.Context())
+				r := new(record)
+				var c *websocket.Conn
+				if name == "DialConn" {
+					go (&websocket.Upgrader{PingInterval: -1}).UpgradeConn(t.Context(), far)
+					c, _, _ = (&websocket.Dialer{Trace: r.trace()}).DialConn(ctx, &cancelConn{near, cancel}, "ws://h/")
+				} else {
+					go io.WriteString(far, rawHandshake)
+					c, _, _ = (&websocket.Upgrader{Trace: r.trace(), HandshakeTimeout: -1}).UpgradeConn(ctx, &cancelConn{near, cancel})
+				}
+				if c != nil {
+					c.CloseNow()
+				}
+				near.Close()
+				far.Close()
+				synctest.Wait()
+				if opened := strings.HasPrefix(r.handshakes[0], "true"); len(r.handshakes) != 1 || opened != (c != nil) || opened != (len(r.ends) == 1) {
+					t.Errorf("told of the handshakes %q and the ends %v", r.handshakes, r.ends)
+				}
+			})
+		})
+	}
+}
+
+// Of a write that is cut short, what has left whole is told.
+func TestTraceCutShort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		link, _, server := traced()
+		c, s := connect(t, link)
+		messages := make([]websocket.Message, 200)
+		for i := range messages {
+			messages[i] = websocket.Message{Type: websocket.MessageBinary, Data: make([]byte, 1000)}
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := s.WriteBatch(ctx, messages...); err != context.DeadlineExceeded && s.Err() == nil {
+			t.Errorf("WriteBatch: %v", err)
+		}
+		n := 0
+		for {
+			if _, _, err := c.Read(t.Context()); err != nil {
+				break
+			}
+			n++
+		}
+		if n < 10 || n != len(server.written) {
+			t.Errorf("%d frames came, %d were told", n, len(server.written))
+		}
+	})
+}
+
+// Over TCP too, what one end has written the other has read.
+func TestTraceTCP(t *testing.T) {
+	client, server := new(record), new(record)
+	u := websocket.Upgrader{Trace: server.trace()}
+	s := httptest.NewServer(u.Handler(func(http.ResponseWriter, *http.Request) (func(context.Context, *websocket.Conn), error) {
+		return echoAll, nil
+	}))
+	defer s.Close()
+	d := websocket.Dialer{Trace: client.trace()}
+	c, _, err := d.Dial(t.Context(), s.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reading := make(chan bool)
+	go func() {
+		defer close(reading)
+		for range c.Messages(t.Context()) {
+		}
+	}()
+	if err := sendAll(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	<-reading
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		client.mu.Lock()
+		server.mu.Lock()
+		same := slices.Equal(client.written, server.read) && slices.Equal(server.written, client.read)
+		done := same && len(client.written) == 15 && slices.Contains(client.read, "Pong, 8 bytes") && len(client.ends) == 1 && len(server.ends) == 1
+		if !done && time.Now().After(deadline) {
+			t.Errorf("client: %q\n%q\nserver: %q\n%q", client.written, client.read, server.written, server.read)
+		}
+		server.mu.Unlock()
+		client.mu.Unlock()
+		if done || t.Failed() {
+			return
+		}
 	}
 }

@@ -67,21 +67,18 @@ func (u *Upgrader) upgradeWatched(ctx context.Context, nc net.Conn) (c *Conn, r 
 			closeNow(nc)
 		}
 	}()
-	c, r, err = u.upgradeConn(ctx, nc)
+	c, r, err = u.upgradeConn(ctx, nc, stop)
 	switch {
 	case err != nil && watched.Err() != nil:
 		return nil, r, context.Cause(watched)
 	case err != nil:
 		return nil, r, err
-	case !stop():
-		c.CloseNow()
-		return nil, r, context.Cause(watched)
 	}
 	upgraded = true
 	return c, r, nil
 }
 
-func (u *Upgrader) upgradeConn(ctx context.Context, nc net.Conn) (*Conn, *http.Request, error) {
+func (u *Upgrader) upgradeConn(ctx context.Context, nc net.Conn, stop func() bool) (*Conn, *http.Request, error) {
 	r, unread, err := receiveRequest(ctx, nc)
 	var h http.Header
 	var agreed agreement
@@ -103,7 +100,7 @@ func (u *Upgrader) upgradeConn(ctx context.Context, nc net.Conn) (*Conn, *http.R
 	buf := getWriteBuffer()
 	defer putWriteBuffer(buf)
 	*buf = appendResponse(*buf, r.Header["Sec-Websocket-Key"][0], agreed, h)
-	c, err := u.switchProtocols(nc, *buf, unread, agreed)
+	c, err := u.switchProtocols(nc, *buf, unread, agreed, stop)
 	if err != nil {
 		return nil, r, fmt.Errorf("websocket: sending the response: %w", err)
 	}

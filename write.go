@@ -336,10 +336,11 @@ func (b *batch) end(n int, err error) error {
 	if err = b.wrote(*b.buf, n, err); err != nil {
 		return b.fail(err)
 	}
-	putWriteBuffer(b.buf)
 	if b.followers != nil {
 		b.c.finishFollowers(b.followers)
 	}
+	b.c.trace.written(b.c, *b.buf)
+	putWriteBuffer(b.buf)
 	b.c.owedLeft(b.owed)
 	b.c.release()
 	return nil
@@ -444,8 +445,14 @@ func (c *Conn) finishFollowers(ws *waiter) {
 func (b *batch) fail(err error) error {
 	putWriteBuffer(b.buf)
 	c := b.c
+	defer c.trace.written(c, b.untold)
 	withdrawn := err == errWithdrawn && !b.began
 	c.mu.Lock()
+	for w := b.followers; w != nil; w = w.next {
+		if w.state == abandoned && w.promised {
+			withdrawn = false // it can't be written again: the payload is the caller's
+		}
+	}
 	c.owed.kinds |= b.owed
 	c.queue.prepend(b.followers)
 	if end := c.end.Load(); end != nil {
@@ -606,13 +613,12 @@ func (c *Conn) release() {
 			go c.sendOwed(buf, n, owed)
 			return
 		}
+		c.trace.written(c, (*buf)[:n])
+		putWriteBuffer(buf)
 		if err != nil {
-			putWriteBuffer(buf)
 			c.breakOff(err, false)
 			return
 		}
-		c.trace.written(c, *buf)
-		putWriteBuffer(buf)
 		c.owedLeft(owed)
 	}
 }
@@ -620,14 +626,13 @@ func (c *Conn) release() {
 // sendOwed sends frames that were held and owed, from n on, and lets go of the
 // socket.
 func (c *Conn) sendOwed(buf *[]byte, n int, owed owedKinds) {
-	_, err := c.writeWaiting(context.Background(), (*buf)[n:])
+	m, err := c.writeWaiting(context.Background(), (*buf)[n:])
+	c.trace.written(c, (*buf)[:n+m])
+	putWriteBuffer(buf)
 	if err != nil {
-		putWriteBuffer(buf)
 		c.breakOff(err, err == errWriteTimeout)
 		return
 	}
-	c.trace.written(c, *buf)
-	putWriteBuffer(buf)
 	c.owedLeft(owed)
 	c.release()
 }
@@ -645,6 +650,7 @@ type batch struct {
 	buf   *[]byte // not yet handed to the kernel
 	began bool    // something was
 
+	untold    []byte    // what was written of a write that has failed, for the Trace
 	owed      owedKinds // what of it, at the beginning, was owed
 	followers *waiter   // for whom it is written as well
 }
@@ -780,11 +786,14 @@ func (b *batch) transmit(p []byte) error {
 		return nil
 	}
 	n, err := b.c.sock.write(p)
-	return b.wrote(p, n, err)
+	if err = b.wrote(p, n, err); err == nil {
+		b.c.trace.written(b.c, p)
+	}
+	return err
 }
 
 // wrote waits for the rest of p to be written, after the kernel has taken n bytes
-// or returned err.
+// or returned err. Of what is written only in part, it leaves to fail to tell.
 func (b *batch) wrote(p []byte, n int, err error) error {
 	if err == nil && n < len(p) {
 		var m int
@@ -792,8 +801,8 @@ func (b *batch) wrote(p []byte, n int, err error) error {
 		n += m
 	}
 	b.began = b.began || n > 0
-	if err == nil {
-		b.c.trace.written(b.c, p)
+	if err != nil && b.c.trace != nil {
+		b.untold = append(b.untold, p[:n]...)
 	}
 	return err
 }
