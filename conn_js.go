@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"syscall/js"
@@ -19,6 +21,9 @@ const (
 	browserBuffer = 1 << 20
 	browserPoll   = 5 * time.Millisecond
 )
+
+// browserOpen is the readyState of a WebSocket that is open.
+const browserOpen = 1
 
 var (
 	errBrowserPing = errors.New("websocket: a browser lets nobody send a Ping")
@@ -80,11 +85,7 @@ func (d *Dialer) checkBrowser() error {
 // refused returns why a frame of ours cannot be sent over c, if the browser does not send such. The code
 // is that of a Close.
 func (c *Conn) refused(op opcode, code StatusCode) error {
-	nc := c.nc
-	if p, ok := nc.(*pump); ok {
-		nc = p.Conn
-	}
-	if _, ok := nc.(*browserSocket); !ok {
+	if _, ok := c.nc.(*browserSocket); !ok {
 		return nil
 	}
 	switch {
@@ -104,7 +105,6 @@ func browserCloses(code StatusCode) bool { return code == StatusNormalClosure ||
 // To a Conn it is a net.Conn as any other: frames that are written become messages that are
 // sent, and events become frames that are read.
 type browserSocket struct {
-	noDeadline
 	ws     js.Value
 	host   string
 	funcs  []js.Func     // that are called for events
@@ -115,6 +115,8 @@ type browserSocket struct {
 	changed  sync.Cond // on mu: what follows
 	received []byte    // frames that have not been read
 	err      error     // what comes behind them
+	expired  bool      // the read deadline
+	deadline time.Time // for writing
 
 	// These belong to who writes.
 	unsent  []byte // the beginning of a frame
@@ -231,10 +233,13 @@ func (s *browserSocket) end(err error) {
 func (s *browserSocket) Read(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for len(s.received) == 0 && s.err == nil {
+	for len(s.received) == 0 && s.err == nil && !s.expired {
 		s.changed.Wait()
 	}
-	if len(s.received) == 0 {
+	switch {
+	case s.expired:
+		return 0, os.ErrDeadlineExceeded
+	case len(s.received) == 0:
 		return 0, s.err
 	}
 	n := copy(p, s.received)
@@ -250,7 +255,11 @@ func (s *browserSocket) Write(p []byte) (int, error) {
 	for b := s.unsent; ; {
 		h, payload, rest, ok := cutFrame(b)
 		if !ok {
-			s.unsent = append(s.unsent[:0], b...)
+			if len(b) == 0 {
+				s.unsent = nil
+			} else {
+				s.unsent = append(s.unsent[:0], b...)
+			}
 			if err := s.awaitRoom(); err != nil {
 				return 0, err
 			}
@@ -312,6 +321,9 @@ func (s *browserSocket) sendMessage(p []byte) error {
 	default:
 		return errBrowserText // it would be sent, changed
 	}
+	if s.ws.Get("readyState").Int() != browserOpen {
+		return net.ErrClosed // it would be dropped, and nobody told
+	}
 	return try(func() { s.ws.Call("send", data) })
 }
 
@@ -324,16 +336,64 @@ func (s *browserSocket) close(payload []byte) error {
 	return try(func() { s.ws.Call("close", int(code), reason) })
 }
 
-// awaitRoom waits until the browser has little to send.
+// awaitRoom waits until the browser has little to send, or sends nothing for as long as there was until
+// the deadline. It waits no more when the deadline is changed to one that has passed: the browser has
+// what was written.
 func (s *browserSocket) awaitRoom() error {
-	for s.ws.Get("bufferedAmount").Float() > browserBuffer {
+	start := time.Now()
+	progress, patience := start, time.Duration(math.MaxInt64)
+	if deadline := s.writeDeadline(); !deadline.IsZero() {
+		patience = deadline.Sub(start)
+	}
+	for last := math.Inf(1); ; {
+		amount := s.ws.Get("bufferedAmount").Float()
+		deadline := s.writeDeadline()
+		switch {
+		case amount <= browserBuffer, !deadline.IsZero() && deadline.Before(start):
+			return nil
+		case amount < last:
+			last, progress = amount, time.Now()
+		case time.Since(progress) >= patience:
+			return os.ErrDeadlineExceeded
+		}
 		select {
 		case <-s.ended:
 			return net.ErrClosed
 		case <-time.After(browserPoll):
 		}
 	}
+}
+
+func (s *browserSocket) writeDeadline() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.deadline
+}
+
+// SetReadDeadline ends a read, and those to come, if t is not zero. It knows no deadlines in the
+// future, which Conn never sets.
+func (s *browserSocket) SetReadDeadline(t time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err == net.ErrClosed {
+		return s.err
+	}
+	s.expired = !t.IsZero()
+	s.changed.Broadcast()
 	return nil
+}
+
+// SetWriteDeadline sets until when the browser has to send something, see awaitRoom.
+func (s *browserSocket) SetWriteDeadline(t time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.deadline = t
+	return nil
+}
+
+// SetDeadline sets both.
+func (s *browserSocket) SetDeadline(t time.Time) error {
+	return errors.Join(s.SetReadDeadline(t), s.SetWriteDeadline(t))
 }
 
 // Close gives the WebSocket up. There is no way to do without its closing handshake, but nobody

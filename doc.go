@@ -132,10 +132,10 @@
 // DialContext. The Conn has the same methods. What a browser does not let a program do
 // fails with an error that says so: Pings, text that is not UTF-8, status codes other than
 // 1000 and 3000 to 4999, and what a Dialer says of header fields, cookies, TLS, proxies and HTTP/2.
-// A connection that is failed is closed without a status code. Compression and keepalive
-// are the browser's, and it receives whatever comes, whether it is read or not. A write
-// returns when the browser has the message and says that it has no more than 1 MiB to send. To a
-// Trace, a message is a frame.
+// A connection that is failed is closed without a status code. Compression is up to the browser, which
+// receives whatever comes, whether it is read or not. There is no keepalive: that a network is dead
+// shows when something is written. A write returns when the browser has the message and says that it
+// has no more than 1 MiB to send. A Trace is told of what the Conn makes of messages: frames.
 //
 // # Terminology
 //
