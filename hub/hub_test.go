@@ -21,10 +21,9 @@ type none = struct{}
 // A guest is a client, as the test has it: both ends.
 type guest struct {
 	*Client[none]
-	end     *websocket.Conn // the client's
-	server  *websocket.Conn
-	served  chan error    // what Serve returned
-	serving chan struct{} // closed when Client is there
+	end    *websocket.Conn // the client's
+	server *websocket.Conn
+	served chan error // what Serve returned
 }
 
 // enter connects a client to h.
