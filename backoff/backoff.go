@@ -5,8 +5,8 @@
 //		time.Sleep(p.Delay(attempt))
 //	}
 //
-// The delays are random, all of their length: "full jitter". Of clients that have lost a server together, no two
-// come back together.
+// The delays are random, all of their length: "full jitter". Clients that have lost a server together
+// come back one by one.
 package backoff
 
 import (
