@@ -1,4 +1,4 @@
-//go:build external
+//go:build js && external
 
 package websocket_test
 
