@@ -15,7 +15,8 @@ import (
 	"github.com/tidewire/websocket"
 )
 
-// Options are how a Hub treats its clients. The zero value is good.
+// Options are how a Hub treats its clients. The zero value is good. Its functions may use the Hub, but
+// for Shutdown, which waits for them.
 type Options struct {
 	// QueueMessages and QueueBytes are how much may wait to be sent to a client. A message longer
 	// than QueueBytes may wait alone. Default: 256 and 1 MiB.
