@@ -41,7 +41,7 @@ func agreement(runs []*results) string {
 	if rows.Len() == 0 {
 		return text + "\n"
 	}
-	text += " Of these they don't, where little is missing either way:\n\n| | | |"
+	text += " Of these they do not; the machine has its moods, and the table above is that of all rounds together:\n\n| | | |"
 	for i := range runs {
 		text += fmt.Sprintf(" run %d |", i+1)
 	}
