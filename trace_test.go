@@ -333,15 +333,34 @@ func TestTraceHandshake(t *testing.T) {
 			c.CloseNow()
 		}
 	}
+	// The server may be told after the client has its answer.
+	await := func(n int) {
+		t.Helper()
+		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+			server.mu.Lock()
+			told := len(server.handshakes)
+			server.mu.Unlock()
+			if told >= n {
+				return
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("the server was told of %d handshakes, want %d", told, n)
+			}
+		}
+	}
 	dial("/upgrade")
+	await(1)
 	dial("/handler/accepts")
+	await(2)
 	dial("/handler/refuses")
+	await(3)
 	dial("/handler/answers")
 	resp, err := http.Get(s.URL + "/upgrade")
 	if err != nil {
 		t.Fatal(err)
 	}
 	resp.Body.Close()
+	await(4)
 	dialer.Dial(t.Context(), "http://127.0.0.1:1/refused")
 	dialer.Dial(t.Context(), "ftp://no.request/made")
 	near, far := net.Pipe()

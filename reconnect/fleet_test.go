@@ -131,7 +131,9 @@ func TestAcknowledged(t *testing.T) {
 				return nil
 			},
 		})
-		go func() {
+		var sending sync.WaitGroup
+		defer sending.Wait()
+		sending.Go(func() {
 			for n := range messages {
 				m := fmt.Sprint(n)
 				mu.Lock()
@@ -143,7 +145,7 @@ func TestAcknowledged(t *testing.T) {
 					s.Reset()
 				}
 			}
-		}()
+		})
 		for acknowledged := make(map[string]bool); len(acknowledged) < messages; {
 			m, err := c.Read(t.Context())
 			if err != nil {
