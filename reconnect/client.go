@@ -209,7 +209,7 @@ func (c *Client) run() {
 	for !c.isClosing() {
 		uptime, err := c.connect(p.attempt, last)
 		if last = err; c.isClosing() {
-			if c.life.Err() == nil {
+			if uptime > 0 && err != ErrClosed {
 				c.closed = err // it was lost before it could be closed
 			}
 			break
