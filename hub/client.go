@@ -3,6 +3,7 @@ package hub
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -45,7 +46,7 @@ type item struct {
 }
 
 // ID returns the client's name, which no other has, in no process.
-func (c *Client[M]) ID() string { return name(c.h.o.Node, c.number) }
+func (c *Client[M]) ID() string { return fmt.Sprintf("%s-%d", c.h.o.Node, c.number) }
 
 // User returns the user, or "" if there is none known.
 func (c *Client[M]) User() string { return c.user }

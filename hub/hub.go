@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	mathrand "math/rand/v2"
 	"net/http"
 	"strconv"
@@ -488,6 +487,3 @@ func (p *presence) stop() {
 		}
 	}
 }
-
-// name returns how a client is called in all hubs.
-func name(node string, number uint64) string { return fmt.Sprintf("%s-%d", node, number) }
