@@ -124,7 +124,7 @@ func (w *letterWriter) run() error {
 			for ; n < lettersPerWriter && len(batch) < 4; n++ {
 				batch = append(batch, letter(w.writer, n))
 			}
-			err = w.c.WriteBatch(w.ctx, batch...)
+			err = waysToWriteBatches[w.random.IntN(2)].write(w.ctx, w.c, batch...)
 		case 3:
 			_, pingErr := w.c.Ping(w.ctx)
 			err = errors.Join(pingErr, w.c.Write(w.ctx, m.Type, m.Data))

@@ -79,3 +79,24 @@ func (c *Conn) WritePrepared(ctx context.Context, m *PreparedMessage) error {
 	}
 	return c.send(ctx, &job{opcode: opcode(m.typ), prepared: m})
 }
+
+// WritePreparedBatch writes messages one after the other, with nothing in between, in as few system
+// calls as it can. Otherwise it is like [Conn.WritePrepared].
+func (c *Conn) WritePreparedBatch(ctx context.Context, messages ...*PreparedMessage) error {
+	if c.side == clientSide {
+		batch := make([]Message, len(messages))
+		for i, m := range messages {
+			batch[i] = Message{m.typ, m.data}
+		}
+		return c.WriteBatch(ctx, batch...)
+	}
+	for _, m := range messages {
+		if err := checkWrite(ctx, m.typ); err != nil {
+			return err
+		}
+	}
+	if len(messages) == 0 {
+		return nil
+	}
+	return c.send(ctx, &job{preparedBatch: messages})
+}

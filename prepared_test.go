@@ -39,6 +39,9 @@ func TestPreparedMessageZero(t *testing.T) {
 		if err := c.WritePrepared(t.Context(), new(PreparedMessage)); err != errMessageType {
 			t.Errorf("got %v, want %v", err, errMessageType)
 		}
+		if err := c.WritePreparedBatch(t.Context(), new(PreparedMessage)); err != errMessageType {
+			t.Errorf("in a batch: got %v, want %v", err, errMessageType)
+		}
 		peer.wantNothing(t)
 	})
 }

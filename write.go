@@ -81,6 +81,8 @@ type job struct {
 	payload  []byte
 	prepared *PreparedMessage // instead of the above
 	batch    []Message        // instead of the above; of a Flush, empty and not nil
+
+	preparedBatch []*PreparedMessage // instead of all of the above
 }
 
 // size returns about how many bytes the frames of j have.
@@ -91,6 +93,9 @@ func (j *job) size() int {
 	}
 	for _, m := range j.batch {
 		n += len(m.Data) + maxHeaderLength
+	}
+	for _, m := range j.preparedBatch {
+		n += len(m.frame)
 	}
 	return n
 }
@@ -662,6 +667,8 @@ func (b *batch) add(j *job) error {
 		return b.write(j.prepared.frameFor(b.c.compression))
 	case j.batch != nil:
 		return b.addMessages(j)
+	case j.preparedBatch != nil:
+		return b.addPrepared(j)
 	case j.opcode == opContinuation || !j.fin:
 		return b.part(j)
 	case j.opcode.isControl():
@@ -675,13 +682,31 @@ func (b *batch) addMessages(j *job) error {
 		if err := b.message(opcode(m.Type), j.compress, m.Data); err != nil {
 			return err
 		}
-		if !j.small() && len(*b.buf) >= batchSize {
-			if err := b.flush(); err != nil {
-				return err
-			}
+		if err := b.flushFull(j); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+func (b *batch) addPrepared(j *job) error {
+	for _, m := range j.preparedBatch {
+		if err := b.write(m.frameFor(b.c.compression)); err != nil {
+			return err
+		}
+		if err := b.flushFull(j); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// flushFull hands a full buffer to the kernel, between the messages of j.
+func (b *batch) flushFull(j *job) error {
+	if j.small() || len(*b.buf) < batchSize {
+		return nil
+	}
+	return b.flush()
 }
 
 // message adds a whole message, compressed if it is to be, and if that makes it

@@ -254,6 +254,32 @@ var waysToWrite = []struct {
 		}
 		return c.WritePrepared(ctx, m)
 	}},
+	{"WritePreparedBatch", func(ctx context.Context, c *Conn, typ MessageType, p []byte) error {
+		m, err := NewPreparedMessage(typ, p)
+		if err != nil {
+			return err
+		}
+		return c.WritePreparedBatch(ctx, m)
+	}},
+}
+
+// waysToWriteBatches write them as they are, and prepared.
+var waysToWriteBatches = []struct {
+	name  string
+	write func(ctx context.Context, c *Conn, batch ...Message) error
+}{
+	{"WriteBatch", func(ctx context.Context, c *Conn, batch ...Message) error { return c.WriteBatch(ctx, batch...) }},
+	{"WritePreparedBatch", func(ctx context.Context, c *Conn, batch ...Message) error {
+		var prepared []*PreparedMessage
+		for _, m := range batch {
+			p, err := NewPreparedMessage(m.Type, m.Data)
+			if err != nil {
+				return err
+			}
+			prepared = append(prepared, p)
+		}
+		return c.WritePreparedBatch(ctx, prepared...)
+	}},
 }
 
 func TestWriteLengths(t *testing.T) {
@@ -306,12 +332,13 @@ func TestWriteRefusesAtOnce(t *testing.T) {
 		cancel(cause)
 		m, _ := NewPreparedMessage(MessageText, nil)
 		for name, call := range map[string]func() error{
-			"Write":         func() error { return c.Write(ctx, MessageText, nil) },
-			"WriteBatch":    func() error { return c.WriteBatch(ctx, Message{MessageText, nil}) },
-			"NextWriter":    func() error { _, err := c.NextWriter(ctx, MessageText); return err },
-			"WritePrepared": func() error { return c.WritePrepared(ctx, m) },
-			"Ping":          func() error { _, err := c.Ping(ctx); return err },
-			"Flush":         func() error { return c.Flush(ctx) },
+			"Write":          func() error { return c.Write(ctx, MessageText, nil) },
+			"WriteBatch":     func() error { return c.WriteBatch(ctx, Message{MessageText, nil}) },
+			"NextWriter":     func() error { _, err := c.NextWriter(ctx, MessageText); return err },
+			"WritePrepared":  func() error { return c.WritePrepared(ctx, m) },
+			"prepared batch": func() error { return c.WritePreparedBatch(ctx, m) },
+			"Ping":           func() error { _, err := c.Ping(ctx); return err },
+			"Flush":          func() error { return c.Flush(ctx) },
 		} {
 			if err := call(); err != cause {
 				t.Errorf("%s under a context that has ended: got %v, want its cause", name, err)
@@ -320,6 +347,7 @@ func TestWriteRefusesAtOnce(t *testing.T) {
 		peer.wantNothing(t)
 		isOpen(t, c)
 		c.WriteBatch(t.Context())
+		c.WritePreparedBatch(t.Context())
 		peer.wantNothing(t)
 	})
 }
@@ -2173,17 +2201,19 @@ func TestWriteBatch(t *testing.T) {
 				counted := &countedSocket{socket: c.sock}
 				c.sock = counted
 				for name, batch := range map[string][]Message{"none": nil, "one": many[1:2], "3000": many, "large ones": large} {
-					counted.writes.Store(0)
-					call := goCall(func() error { return c.WriteBatch(t.Context(), batch...) })
-					size := 0
-					for _, m := range batch {
-						peer.want(t, opcode(m.Type), true, m.Data)
-						size += len(m.Data) + maxHeaderLength
-					}
-					call.want(t, patience, nil)
-					peer.wantNothing(t)
-					if got := counted.writes.Load(); size > 0 && size <= batchSize && got != 1 {
-						t.Errorf("%s, of %d bytes: got %d writes, want one", name, size, got)
+					for _, way := range waysToWriteBatches {
+						counted.writes.Store(0)
+						call := goCall(func() error { return way.write(t.Context(), c, batch...) })
+						size := 0
+						for _, m := range batch {
+							peer.want(t, opcode(m.Type), true, m.Data)
+							size += len(m.Data) + maxHeaderLength
+						}
+						call.want(t, patience, nil)
+						peer.wantNothing(t)
+						if got := counted.writes.Load(); size > 0 && size <= batchSize && got != 1 {
+							t.Errorf("%s: %s, of %d bytes: got %d writes, want one", way.name, name, size, got)
+						}
 					}
 				}
 				if !bytes.Equal(large[1].Data, pattern(1<<20, 1)) {
@@ -2205,7 +2235,7 @@ func TestWriteBatchTogether(t *testing.T) {
 				for j := range batch {
 					batch[j] = Message{MessageBinary, numbered(i, j, 8+100*(i%3))}
 				}
-				if err := c.WriteBatch(t.Context(), batch...); err != nil {
+				if err := waysToWriteBatches[i%2].write(t.Context(), c, batch...); err != nil {
 					t.Error(err)
 				}
 			})
