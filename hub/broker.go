@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"container/heap"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -15,12 +16,12 @@ import (
 
 // A Broker carries envelopes between the hubs of several processes, each at most once to each, and
 // in the order in which one hub publishes them to one topic. What a hub publishes may come back to
-// it. Its methods may be called concurrently. Package hubtest tests whether a Broker does as it
-// should.
+// it. Its methods may be called concurrently, and return an error when their context has ended.
+// Package hubtest tests whether a Broker does as it should.
 type Broker interface {
 	// Run delivers what is published to the topics that are subscribed to, until ctx ends. It gets
 	// over failures by itself, subscribes anew then, and calls gap with the topic, or "" for all of
-	// them, of which something may have been lost.
+	// them, of which something may have been lost. If it returns before, it is called again.
 	Run(ctx context.Context, deliver func(Envelope), gap func(topic string)) error
 
 	// Publish returns an error if the envelope can't be carried now. It is not to be kept for later.
@@ -33,15 +34,14 @@ type Broker interface {
 	Unsubscribe(ctx context.Context, topic string) error
 }
 
-// An Envelope is a message for the clients of other processes. Its slices must not be changed.
+// An Envelope is a message for the clients of other processes. Its Data must not be changed.
 type Envelope struct {
-	Node   string   // where it comes from
-	Topic  string   // "all", "room:NAME" or "user:ID"
-	Not    []string // clients of these topics get it otherwise
-	Except []string // the IDs of clients
-	Key    string   // see Target.Latest
-	Type   websocket.MessageType
-	Data   []byte
+	Node  string // where it comes from
+	Topic string // "all", "room:NAME" or "user:ID"
+	ID    string // of the message, among those of Node, if it is for several topics
+	Key   string // see Target.Latest
+	Type  websocket.MessageType
+	Data  []byte
 }
 
 const (
@@ -61,14 +61,9 @@ var errEnvelope = errors.New("hub: what was received is no Envelope")
 // AppendBinary appends e in the form that UnmarshalBinary reads. It returns no error.
 func (e Envelope) AppendBinary(b []byte) ([]byte, error) {
 	b = append(b, envelopeVersion, byte(e.Type))
-	for _, s := range []string{e.Node, e.Topic, e.Key} {
-		b = appendString(b, s)
-	}
-	for _, list := range [][]string{e.Not, e.Except} {
-		b = binary.AppendUvarint(b, uint64(len(list)))
-		for _, s := range list {
-			b = appendString(b, s)
-		}
+	for _, s := range []string{e.Node, e.Topic, e.ID, e.Key} {
+		b = binary.AppendUvarint(b, uint64(len(s)))
+		b = append(b, s...)
 	}
 	return append(b, e.Data...), nil
 }
@@ -81,56 +76,22 @@ func (e *Envelope) UnmarshalBinary(p []byte) error {
 	if len(p) < 2 || p[0] != envelopeVersion {
 		return errEnvelope
 	}
-	d := decoder{p: p[2:]}
 	got := Envelope{Type: websocket.MessageType(p[1])}
-	got.Node, got.Topic, got.Key = d.string(), d.string(), d.string()
-	got.Not, got.Except = d.strings(), d.strings()
-	if d.failed || got.Type != websocket.MessageText && got.Type != websocket.MessageBinary {
+	if got.Type != websocket.MessageText && got.Type != websocket.MessageBinary {
 		return errEnvelope
 	}
-	got.Data = slices.Clone(d.p)
+	p = p[2:]
+	for _, s := range []*string{&got.Node, &got.Topic, &got.ID, &got.Key} {
+		n, length := binary.Uvarint(p)
+		if length <= 0 || n > uint64(len(p)-length) {
+			return errEnvelope
+		}
+		*s = string(p[length:][:n])
+		p = p[length+int(n):]
+	}
+	got.Data = slices.Clone(p)
 	*e = got
 	return nil
-}
-
-func appendString(b []byte, s string) []byte {
-	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
-}
-
-// A decoder takes what appendString and the like have appended, until something is missing.
-type decoder struct {
-	p      []byte
-	failed bool
-}
-
-func (d *decoder) uvarint() uint64 {
-	n, length := binary.Uvarint(d.p)
-	if length <= 0 {
-		d.failed, d.p = true, nil
-		return 0
-	}
-	d.p = d.p[length:]
-	return n
-}
-
-func (d *decoder) string() string {
-	n := d.uvarint()
-	if n > uint64(len(d.p)) {
-		d.failed, d.p = true, nil
-		return ""
-	}
-	s := string(d.p[:n])
-	d.p = d.p[n:]
-	return s
-}
-
-func (d *decoder) strings() []string {
-	n := d.uvarint()
-	var list []string
-	for ; n > 0 && !d.failed; n-- {
-		list = append(list, d.string())
-	}
-	return list
 }
 
 // group returns the clients of a topic, or nil. h.mu is held.
@@ -156,15 +117,47 @@ func (h *Hub[M]) deliver(e Envelope) {
 	if err != nil {
 		return // it is from no hub
 	}
-	already := make(map[*Client[M]]bool)
-	for c := range (Target[M]{h: h, topics: e.Not}).Clients() {
-		already[c] = true
+	it := item{prepared, len(e.Data), e.Key}
+	to := Target[M]{h: h, topics: []string{e.Topic}}
+	if e.ID == "" {
+		for c := range to.Clients() {
+			c.push(it)
+		}
+		return
 	}
-	for c := range (Target[M]{h: h, topics: []string{e.Topic}}).Clients() {
-		if !already[c] && !(len(e.Except) > 0 && slices.Contains(e.Except, c.ID())) {
-			c.push(item{prepared, len(e.Data), e.Key})
+	h.relay.recent.Lock()
+	defer h.relay.recent.Unlock()
+	had := h.relay.recent.clients(e.Node + " " + e.ID)
+	for c := range to.Clients() {
+		if _, already := had[c]; !already {
+			had[c] = struct{}{}
+			c.push(it)
 		}
 	}
+}
+
+// A recent tells which clients have had a message to several topics: it comes once for each.
+type recent[M any] struct {
+	sync.Mutex
+	now, before map[string]map[*Client[M]]struct{} // by the message
+	since       time.Time                          // there is now
+}
+
+// recently is for how long messages are remembered, at the least.
+const recently = 30 * time.Second
+
+func (r *recent[M]) clients(message string) map[*Client[M]]struct{} {
+	if time.Since(r.since) > recently {
+		r.before, r.now, r.since = r.now, make(map[string]map[*Client[M]]struct{}), time.Now()
+	}
+	had := r.now[message]
+	if had == nil {
+		if had = r.before[message]; had == nil {
+			had = make(map[*Client[M]]struct{})
+		}
+		r.now[message] = had
+	}
+	return had
 }
 
 // linger is for how long a topic stays subscribed to that nobody needs: somebody may come back.
@@ -173,14 +166,17 @@ const linger = 5 * time.Second
 // A relay is what a Hub has to do with its Broker.
 type relay[M any] struct {
 	h      *Hub[M]
+	recent recent[M]
+	policy backoff.Policy
+	began  sync.Once
 	ctx    context.Context
 	cancel context.CancelFunc
 	work   sync.WaitGroup
 
 	mu     sync.Mutex
 	topics map[string]*topic
-	undone map[string]*topic // those that may not be as they are wanted
-	todo   chan struct{}     // of capacity 1: there are more of these
+	tasks  tasks
+	todo   chan struct{} // of capacity 1: there are more tasks
 }
 
 // A topic is one that is subscribed to, or will be, or has been.
@@ -188,28 +184,74 @@ type topic struct {
 	wanted     bool
 	since      time.Time // not wanted
 	subscribed bool
+	unsure     bool // whether it is: that has failed
+	failures   int
+	retry      time.Time
 }
 
-func startRelay[M any](h *Hub[M]) *relay[M] {
-	r := &relay[M]{h: h, topics: make(map[string]*topic), undone: make(map[string]*topic), todo: make(chan struct{}, 1)}
+// Tasks are when to look at which topic, as a heap.
+type tasks []task
+
+type task struct {
+	at    time.Time
+	topic string
+}
+
+func (t tasks) Len() int           { return len(t) }
+func (t tasks) Less(i, j int) bool { return t[i].at.Before(t[j].at) }
+func (t tasks) Swap(i, j int)      { t[i], t[j] = t[j], t[i] }
+func (t *tasks) Push(x any)        { *t = append(*t, x.(task)) }
+func (t *tasks) Pop() any {
+	last := (*t)[len(*t)-1]
+	*t = (*t)[:len(*t)-1]
+	return last
+}
+
+func newRelay[M any](h *Hub[M]) *relay[M] {
+	r := &relay[M]{h: h, topics: make(map[string]*topic), todo: make(chan struct{}, 1)}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
-	r.work.Go(r.run)
-	r.work.Go(r.subscribe)
 	return r
 }
 
+// start is called before there is something to do. New would be too early for functions that use the Hub.
+func (r *relay[M]) start() {
+	r.began.Do(func() {
+		r.work.Go(r.run)
+		r.work.Go(r.subscribe)
+	})
+}
+
 func (r *relay[M]) stop() {
+	r.began.Do(func() {})
 	r.cancel()
 	r.work.Wait()
 }
 
+var errRunEnded = errors.New("hub: the Broker has ended without an error")
+
+// run is the goroutine that runs the Broker.
 func (r *relay[M]) run() {
-	gap := r.h.o.OnGap
-	if gap == nil {
-		gap = func(string) {}
-	}
-	if err := r.h.o.Broker.Run(r.ctx, r.h.deliver, gap); err != nil && r.ctx.Err() == nil {
+	for failures := 0; ; failures++ {
+		began := time.Now()
+		err := r.h.o.Broker.Run(r.ctx, r.h.deliver, r.gap)
+		if r.ctx.Err() != nil {
+			return
+		}
+		if err == nil {
+			err = errRunEnded
+		}
 		r.report(err)
+		if r.policy.Resets(time.Since(began)) {
+			failures = 0
+		}
+		r.sleep(r.policy.Delay(failures))
+		r.gap("")
+	}
+}
+
+func (r *relay[M]) gap(topic string) {
+	if r.h.o.OnGap != nil && r.ctx.Err() == nil {
+		r.h.o.OnGap(topic)
 	}
 }
 
@@ -219,8 +261,18 @@ func (r *relay[M]) report(err error) {
 	}
 }
 
+func (r *relay[M]) sleep(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-r.ctx.Done():
+	}
+}
+
 // want notes whether somebody needs a topic. It does not wait.
 func (r *relay[M]) want(name string, wanted bool) {
+	r.start()
 	r.mu.Lock()
 	t := r.topics[name]
 	if t == nil {
@@ -228,7 +280,11 @@ func (r *relay[M]) want(name string, wanted bool) {
 		r.topics[name] = t
 	}
 	t.wanted, t.since = wanted, time.Now()
-	r.undone[name] = t
+	at := t.since
+	if !wanted {
+		at = at.Add(linger)
+	}
+	heap.Push(&r.tasks, task{at, name})
 	r.mu.Unlock()
 	select {
 	case r.todo <- struct{}{}:
@@ -238,65 +294,84 @@ func (r *relay[M]) want(name string, wanted bool) {
 
 // subscribe is the goroutine that does what want has noted.
 func (r *relay[M]) subscribe() {
-	var policy backoff.Policy
 	for failures := 0; r.ctx.Err() == nil; {
-		wait, err := r.settle()
-		todo := r.todo
-		if err == nil {
+		name, wanted, wait := r.next()
+		if name == "" {
+			timer := time.NewTimer(wait)
+			select {
+			case <-r.todo:
+			case <-timer.C:
+			case <-r.ctx.Done():
+			}
+			timer.Stop()
+			continue
+		}
+		if r.change(name, wanted) {
 			failures = 0
-		} else if r.ctx.Err() == nil {
-			r.report(err)
-			todo, wait = nil, policy.Delay(failures) // whatever else there is to do: not at once
-			failures++
+			continue
 		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-todo:
-		case <-timer.C:
-		case <-r.ctx.Done():
-		}
-		timer.Stop()
+		r.sleep(min(time.Second, r.policy.Delay(failures))) // it may be that nothing succeeds
+		failures++
 	}
 }
 
-// settle subscribes and unsubscribes as wanted. It returns when there will be more to be done, or what has failed.
-func (r *relay[M]) settle() (wait time.Duration, err error) {
-	for {
-		name, wanted, wait := r.change()
-		switch {
-		case name == "":
-			return wait, nil
-		case wanted:
-			err = r.h.o.Broker.Subscribe(r.ctx, name)
-		default:
-			err = r.h.o.Broker.Unsubscribe(r.ctx, name)
-		}
-		if err != nil {
-			return 0, err
-		}
-		r.mu.Lock()
-		r.topics[name].subscribed = wanted
-		r.mu.Unlock()
-	}
-}
-
-// change returns a topic that is not as it is wanted, or "" and for how long there will be none.
-func (r *relay[M]) change() (name string, wanted bool, wait time.Duration) {
+// next returns a topic that is not as it is wanted, or "" and for how long there will be none.
+func (r *relay[M]) next() (name string, wanted bool, wait time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	wait = time.Hour
-	for name, t := range r.undone {
-		switch idle := time.Since(t.since); {
-		case t.wanted == t.subscribed:
-			delete(r.undone, name)
+	now := time.Now()
+	for len(r.tasks) > 0 && !r.tasks[0].at.After(now) {
+		name := heap.Pop(&r.tasks).(task).topic
+		switch t := r.topics[name]; {
+		case t == nil, now.Before(t.retry): // there is another task
+		case t.wanted == t.subscribed && !t.unsure:
 			if !t.wanted {
 				delete(r.topics, name)
 			}
-		case t.wanted, idle >= linger:
+		case t.wanted, now.Sub(t.since) >= linger:
 			return name, t.wanted, 0
-		default:
-			wait = min(wait, linger-idle)
 		}
 	}
-	return "", false, wait
+	if len(r.tasks) == 0 {
+		return "", false, time.Hour
+	}
+	return "", false, r.tasks[0].at.Sub(now)
+}
+
+// change subscribes to a topic, or unsubscribes, and reports whether it could.
+func (r *relay[M]) change(name string, wanted bool) bool {
+	do := r.h.o.Broker.Unsubscribe
+	if wanted {
+		do = r.h.o.Broker.Subscribe
+	}
+	err := do(r.ctx, name)
+	if r.ctx.Err() != nil {
+		return false
+	}
+	r.mu.Lock()
+	t := r.topics[name]
+	t.subscribed, t.unsure = wanted, err != nil
+	now := time.Now()
+	if err != nil {
+		t.retry = now.Add(r.policy.Delay(t.failures))
+		t.failures++
+	} else {
+		t.retry, t.failures = time.Time{}, 0
+	}
+	heap.Push(&r.tasks, task{latest(now, t.retry), name})
+	r.mu.Unlock()
+	switch {
+	case err != nil:
+		r.report(err)
+	case wanted:
+		r.gap(name)
+	}
+	return err == nil
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }

@@ -113,24 +113,31 @@ type spy struct {
 	hub.Broker
 	mu    sync.Mutex
 	calls []string
-	fail  error
+	fail  func(call string) error // nil: none fails
 }
 
-func (s *spy) Subscribe(ctx context.Context, topic string) error {
+func (s *spy) note(call string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.fail != nil {
-		return s.fail
+		if err := s.fail(call); err != nil {
+			return err
+		}
 	}
-	s.calls = append(s.calls, "+"+topic)
+	s.calls = append(s.calls, call)
+	return nil
+}
+
+func (s *spy) Subscribe(ctx context.Context, topic string) error {
+	if err := s.note("+" + topic); err != nil {
+		return err
+	}
 	return s.Broker.Subscribe(ctx, topic)
 }
 
+// Unsubscribe may do what it is to do, and say that it could not.
 func (s *spy) Unsubscribe(ctx context.Context, topic string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.calls = append(s.calls, "-"+topic)
-	return s.Broker.Unsubscribe(ctx, topic)
+	return errors.Join(s.Broker.Unsubscribe(ctx, topic), s.note("-"+topic))
 }
 
 func (s *spy) seen() []string {
@@ -142,10 +149,10 @@ func (s *spy) seen() []string {
 	return calls
 }
 
-func (s *spy) setFail(err error) {
+func (s *spy) setFail(fail func(call string) error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.fail = err
+	s.fail = fail
 }
 
 // A topic is subscribed to while somebody here needs it, and a little longer.
@@ -185,7 +192,7 @@ func TestSubscriptions(t *testing.T) {
 
 		// What fails is tried again, less and less often.
 		down := errors.New("down")
-		s.setFail(down)
+		s.setFail(func(string) error { return down })
 		reading(hub.Identity[none]{})
 		time.Sleep(5 * time.Minute)
 		synctest.Wait()
@@ -207,6 +214,9 @@ func TestBrokerDown(t *testing.T) {
 		gaps := make(chan string, 10)
 		hubs := newHubs(t, bus, 2, hub.Options{OnGap: func(topic string) { gaps <- topic }})
 		a, b := enter(t, hubs[0], hub.Identity[none]{}), enter(t, hubs[1], hub.Identity[none]{})
+		if first, second := <-gaps, <-gaps; first != "all" || second != "all" { // until they have subscribed
+			t.Errorf("got the gaps %q, %q", first, second)
+		}
 		bus.SetDown(true)
 		r, err := hubs[0].All().Send(t.Context(), websocket.MessageText, []byte("down"))
 		if r.Queued != 1 || !errors.Is(err, hubtest.ErrDown) {
@@ -226,10 +236,206 @@ func TestBrokerDown(t *testing.T) {
 	})
 }
 
+// A topic that can't be subscribed to does not delay others, and there is a gap when it can.
+func TestOneBadTopic(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gaps := make(chan string, 10)
+		s := &spy{Broker: new(hubtest.Bus).Broker(), fail: func(call string) error {
+			if call == "+room:bad" {
+				return errors.New("no such topic")
+			}
+			return nil
+		}}
+		h := hub.New[none](hub.Options{Broker: s, OnGap: func(topic string) { gaps <- topic }})
+		defer h.Shutdown(t.Context(), websocket.StatusGoingAway, 0)
+		enter(t, h, hub.Identity[none]{Rooms: []string{"bad"}}).CloseRead(t.Context())
+		var c *hub.Client[none]
+		for c = range h.All().Clients() {
+		}
+		time.Sleep(10 * time.Minute)
+		s.seen()
+		for i := range 20 {
+			time.Sleep(time.Duration(i) * time.Second)
+			c.Join(fmt.Sprint("good", i))
+			time.Sleep(1100 * time.Millisecond)
+			if got, want := s.seen(), []string{fmt.Sprint("+room:good", i)}; !slices.Equal(got, want) {
+				t.Errorf("a second after Join: got %q, want %q", got, want)
+			}
+			c.Leave(fmt.Sprint("good", i))
+			time.Sleep(linger + 1100*time.Millisecond)
+			s.seen()
+			for len(gaps) > 0 {
+				<-gaps
+			}
+		}
+		s.setFail(nil)
+		if topic := <-gaps; topic != "room:bad" {
+			t.Errorf("a gap in %q", topic)
+		}
+	})
+}
+
+// linger is for how long topics are kept.
+const linger = 5 * time.Second
+
+// Unsubscribe that has worked, and said that it has not, leaves nobody deaf who comes back.
+func TestUnsubscribeFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bus := new(hubtest.Bus)
+		s := &spy{Broker: bus.Broker(), fail: func(call string) error {
+			if call == "-room:x" {
+				return errors.New("the reply is lost")
+			}
+			return nil
+		}}
+		here := newHubs(t, bus, 1, hub.Options{})[0]
+		there := hub.New[none](hub.Options{Broker: s})
+		defer there.Shutdown(t.Context(), websocket.StatusGoingAway, 0)
+		client := enter(t, there, hub.Identity[none]{Rooms: []string{"x"}})
+		var c *hub.Client[none]
+		for c = range there.All().Clients() {
+		}
+		c.Leave("x")
+		time.Sleep(linger + time.Millisecond)
+		c.Join("x")
+		time.Sleep(20 * time.Second)
+		here.Room("x").Send(t.Context(), websocket.MessageText, []byte("hello"))
+		want(t, client, "hello")
+	})
+}
+
+// A client that is in one of two rooms gets a message to both once, whatever becomes of the other.
+func TestTwoRooms(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bus := new(hubtest.Bus)
+		s := &spy{Broker: bus.Broker(), fail: func(call string) error {
+			if call == "+room:x" {
+				return errors.New("not yet")
+			}
+			return nil
+		}}
+		between := &pausing{Broker: bus.Broker(), pause: func() {}}
+		here := hub.New[none](hub.Options{Broker: between})
+		defer here.Shutdown(t.Context(), websocket.StatusGoingAway, 0)
+		there := hub.New[none](hub.Options{Broker: s})
+		defer there.Shutdown(t.Context(), websocket.StatusGoingAway, 0)
+		client := enter(t, there, hub.Identity[none]{Rooms: []string{"y"}})
+		var c *hub.Client[none]
+		for c = range there.All().Clients() {
+		}
+		send := func(p string) { here.Room("x", "y").Send(t.Context(), websocket.MessageText, []byte(p)) }
+		send("in y")
+		want(t, client, "in y")
+		c.Join("x") // to which the hub can't subscribe
+		time.Sleep(time.Second)
+		send("in both, heard of one")
+		want(t, client, "in both, heard of one")
+		s.setFail(nil)
+		time.Sleep(time.Minute)
+		send("in both")
+		want(t, client, "in both")
+		between.pause = func() { synctest.Wait(); c.Leave("x") }
+		send("left x meanwhile")
+		want(t, client, "left x meanwhile")
+		time.Sleep(40 * time.Second) // of this, nothing is remembered
+		send("later")
+		want(t, client, "later")
+	})
+}
+
+// A pausing Broker pauses after what it has published.
+type pausing struct {
+	hub.Broker
+	pause func()
+}
+
+func (p *pausing) Publish(ctx context.Context, e hub.Envelope) error {
+	defer p.pause()
+	return p.Broker.Publish(ctx, e)
+}
+
+// A Broker whose Run returns is run again, and that is told.
+func TestRunReturns(t *testing.T) {
+	for _, failure := range []error{nil, errors.New("connection refused")} {
+		synctest.Test(t, func(t *testing.T) {
+			bus := new(hubtest.Bus)
+			errs, gaps := make(chan error, 10), make(chan string, 10)
+			b := &ending{Broker: bus.Broker(), err: failure}
+			h := hub.New[none](hub.Options{
+				Broker: b, OnBrokerError: func(err error) { errs <- err }, OnGap: func(topic string) { gaps <- topic },
+			})
+			defer h.Shutdown(t.Context(), websocket.StatusGoingAway, 0)
+			c := enter(t, h, hub.Identity[none]{})
+			for range 3 {
+				if err := <-errs; err == nil || failure != nil && err != failure {
+					t.Errorf("told of %v", err)
+				}
+			}
+			time.Sleep(20 * time.Second)
+			newHubs(t, bus, 1, hub.Options{})[0].All().Send(t.Context(), websocket.MessageText, []byte("hello"))
+			want(t, c, "hello")
+			if len(errs) > 0 || len(gaps) != 4 { // that of the subscription, and one for each return
+				t.Errorf("%d more errors, %d gaps", len(errs), len(gaps))
+			}
+		})
+	}
+}
+
+// An ending Broker returns from Run three times.
+type ending struct {
+	hub.Broker
+	err  error
+	runs int
+}
+
+func (e *ending) Run(ctx context.Context, deliver func(hub.Envelope), gap func(string)) error {
+	if e.runs++; e.runs <= 3 {
+		return e.err
+	}
+	return e.Broker.Run(ctx, deliver, gap)
+}
+
+// Shutdown does not wait for longer than its context says, whatever a Broker does.
+func TestShutdownStuckBroker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan bool)
+		s := &spy{Broker: new(hubtest.Bus).Broker(), fail: func(string) error { <-release; return nil }}
+		h := hub.New[none](hub.Options{Broker: s})
+		enter(t, h, hub.Identity[none]{}).CloseRead(t.Context())
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		start := time.Now()
+		if err := h.Shutdown(ctx, websocket.StatusGoingAway, 0); err != context.DeadlineExceeded || time.Since(start) != 11*time.Second {
+			t.Errorf("got %v after %v", err, time.Since(start))
+		}
+		close(release)
+	})
+}
+
+// A gap that a Broker has from the beginning is told when there is a Hub.
+func TestGapAtOnce(t *testing.T) {
+	var h *hub.Hub[none]
+	told := make(chan bool)
+	h = hub.New[none](hub.Options{Broker: &eager{new(hubtest.Bus).Broker()}, OnGap: func(string) {
+		h.All().Local().Send(t.Context(), websocket.MessageText, nil)
+		close(told)
+	}})
+	h.All().Send(t.Context(), websocket.MessageText, nil)
+	<-told
+	h.Shutdown(t.Context(), websocket.StatusGoingAway, 0)
+}
+
+type eager struct{ hub.Broker }
+
+func (e *eager) Run(ctx context.Context, deliver func(hub.Envelope), gap func(string)) error {
+	gap("")
+	return e.Broker.Run(ctx, deliver, gap)
+}
+
 func TestEnvelope(t *testing.T) {
 	for _, e := range []hub.Envelope{
 		{Type: websocket.MessageText},
-		{Node: "n", Topic: "room:x", Not: []string{"a", ""}, Except: []string{"b"}, Key: "k", Type: websocket.MessageBinary, Data: []byte{0, 1, 2}},
+		{Node: "n", Topic: "room:x", ID: "7", Key: "k", Type: websocket.MessageBinary, Data: []byte{0, 1, 2}},
 	} {
 		p, err := e.MarshalBinary()
 		if err != nil {
@@ -254,7 +460,7 @@ func TestEnvelope(t *testing.T) {
 
 // Whatever is parsed is the same when it is written and parsed again, and nothing panics.
 func FuzzEnvelope(f *testing.F) {
-	p, _ := hub.Envelope{Node: "n", Topic: "all", Not: []string{"x"}, Except: []string{"y"}, Key: "k", Type: websocket.MessageText, Data: []byte("data")}.MarshalBinary()
+	p, _ := hub.Envelope{Node: "n", Topic: "all", ID: "7", Key: "k", Type: websocket.MessageText, Data: []byte("data")}.MarshalBinary()
 	f.Add(p)
 	f.Add([]byte{1, 1, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1})
 	f.Fuzz(func(t *testing.T, p []byte) {

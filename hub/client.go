@@ -22,12 +22,14 @@ type Client[M any] struct {
 	meta   M
 	number uint64
 	rooms  map[string]struct{} // h.mu guards it
+	write  func()              // the goroutine that writes; kept here, it is made once
 
 	mu      sync.Mutex
-	queue   []item // what waits, the oldest first
-	bytes   int    // of queue
-	writing bool   // there is a goroutine that writes
-	gone    bool   // nothing is queued any more
+	queue   []item  // what waits, the oldest first
+	first   [1]item // where the queue begins: for most, there is never more
+	bytes   int     // of queue
+	writing bool    // there is a goroutine that writes
+	gone    bool    // nothing is queued any more, and nothing heard
 	closing *closing
 }
 
@@ -43,6 +45,12 @@ type item struct {
 	prepared *websocket.PreparedMessage
 	size     int
 	key      string // of those that replace each other, or ""
+}
+
+func newClient[M any](h *Hub[M], c *websocket.Conn, id Identity[M]) *Client[M] {
+	client := &Client[M]{h: h, conn: c, user: id.User, meta: id.Meta, number: h.ids.Add(1)}
+	client.write = client.writeQueue
+	return client
 }
 
 // ID returns the client's name, which no other has, in no process.
@@ -97,16 +105,17 @@ func (c *Client[M]) Send(typ websocket.MessageType, p []byte) error {
 	if err != nil {
 		return err
 	}
-	switch c.push(item{m, len(p), ""}) {
-	case gone:
-		return ErrGone
-	case queued:
+	switch o := c.push(item{m, len(p), ""}); {
+	case o.dropped, o.disconnected:
+		return ErrSlowConsumer
+	case o.queued:
 		return nil
 	}
-	return ErrSlowConsumer
+	return ErrGone
 }
 
-// Close closes the connection when what waits was sent, or after 5 s. It does not wait for that.
+// Close closes the connection when what waits was sent, or after 5 s. It does not wait for that. What
+// the client sends from now on is ignored. A code that must not be sent is replaced by StatusInternalError.
 func (c *Client[M]) Close(code websocket.StatusCode, reason string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -114,42 +123,40 @@ func (c *Client[M]) Close(code websocket.StatusCode, reason string) {
 		return
 	}
 	c.gone = true
-	c.closing = &closing{code: code, reason: reason}
-	if c.writing {
-		c.closing.late = time.AfterFunc(flushTimeout, func() { c.conn.Close(code, reason) })
+	if !c.writing {
+		go c.shut(code, reason)
 		return
 	}
-	go c.conn.Close(code, reason)
+	late := time.AfterFunc(flushTimeout, func() { c.shut(code, reason) })
+	c.closing = &closing{code: code, reason: reason, late: late}
+}
+
+// shut closes the connection.
+func (c *Client[M]) shut(code websocket.StatusCode, reason string) {
+	c.conn.Close(code, reason)
+	if c.conn.Err() == nil { // the code was refused
+		c.conn.Close(websocket.StatusInternalError, reason)
+	}
 }
 
 // An outcome is what became of a message for a client.
-type outcome int
-
-const (
-	queued outcome = iota
-	dropped
-	disconnected
-	gone
-)
+type outcome struct{ queued, dropped, disconnected bool }
 
 // push queues it.
-func (c *Client[M]) push(it item) outcome {
+func (c *Client[M]) push(it item) (o outcome) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch {
-	case c.gone:
-		return gone
-	case it.key != "" && c.replace(it):
-		return queued
+	if c.gone || it.key != "" && c.replace(it) {
+		return outcome{queued: !c.gone}
 	}
-	result := queued
 	if !c.hasRoom(it) {
+		o.dropped = true
 		switch c.h.o.Slow {
 		case Disconnect:
 			c.disconnect()
-			return disconnected
+			return outcome{disconnected: true}
 		case DropNewest:
-			return dropped
+			return o
 		case DropOldest:
 			for !c.hasRoom(it) {
 				c.pop()
@@ -157,7 +164,10 @@ func (c *Client[M]) push(it item) outcome {
 		case Latest:
 			c.forget()
 		}
-		result = dropped
+	}
+	o.queued = true
+	if len(c.queue) == 0 {
+		c.queue = c.first[:0]
 	}
 	c.queue = append(c.queue, it)
 	c.bytes += it.size
@@ -165,23 +175,27 @@ func (c *Client[M]) push(it item) outcome {
 		c.writing = true
 		go c.write()
 	}
-	return result
+	return o
 }
 
 func (c *Client[M]) hasRoom(it item) bool {
 	return len(c.queue) == 0 || len(c.queue) < c.h.o.QueueMessages && c.bytes+it.size <= c.h.o.QueueBytes
 }
 
-// replace has it take the place of one with the same key.
+// replace has it take the place of one with the same key. If it is too large for that, it only removes that one.
 func (c *Client[M]) replace(it item) bool {
-	for i := range c.queue {
-		if c.queue[i].key == it.key {
-			c.bytes += it.size - c.queue[i].size
-			c.queue[i] = it
-			return true
-		}
+	i := slices.IndexFunc(c.queue, func(other item) bool { return other.key == it.key })
+	if i < 0 {
+		return false
 	}
-	return false
+	c.bytes -= c.queue[i].size
+	if len(c.queue) > 1 && c.bytes+it.size > c.h.o.QueueBytes {
+		c.queue = slices.Delete(c.queue, i, i+1)
+		return false
+	}
+	c.bytes += it.size
+	c.queue[i] = it
+	return true
 }
 
 // pop removes what has waited longest.
@@ -195,33 +209,72 @@ func (c *Client[M]) pop() item {
 	return it
 }
 
-func (c *Client[M]) forget() { c.queue, c.bytes = nil, 0 }
+func (c *Client[M]) forget() {
+	clear(c.queue)
+	c.queue, c.bytes = nil, 0
+}
 
 // disconnect closes a client that is too slow. c.mu is held.
 func (c *Client[M]) disconnect() {
 	c.gone = true
 	c.forget()
-	go c.conn.Close(websocket.StatusTryAgainLater, "slow consumer")
+	go c.shut(websocket.StatusTryAgainLater, "slow consumer")
 }
 
-// write is the goroutine that writes while something waits.
-func (c *Client[M]) write() {
+// So many messages and bytes leave together at the most.
+const (
+	batchMessages = 32
+	batchBytes    = 64 << 10
+)
+
+// writeQueue is the goroutine that writes while something waits.
+func (c *Client[M]) writeQueue() {
 	for {
-		c.mu.Lock()
-		if len(c.queue) == 0 {
-			c.writing = false
-			closing := c.closing
-			c.mu.Unlock()
-			if closing != nil && closing.late.Stop() {
-				c.conn.Close(closing.code, closing.reason)
-			}
+		one, more := c.take()
+		if one == nil {
 			return
 		}
-		it := c.pop()
-		c.mu.Unlock()
-		if err := c.conn.WritePrepared(context.Background(), it.prepared); err != nil {
+		var err error
+		if more == nil {
+			err = c.conn.WritePrepared(context.Background(), one)
+		} else {
+			err = c.conn.WritePreparedBatch(context.Background(), more...)
+		}
+		if err != nil {
 			c.leave() // and the reader hears of it too
 		}
+	}
+}
+
+// take returns the next message, and if there are others behind it, more of which it is the first.
+// If there is none, the goroutine is to end, and take closes the connection if that was asked for.
+func (c *Client[M]) take() (one *websocket.PreparedMessage, more []*websocket.PreparedMessage) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.queue) == 0 {
+		c.writing = false
+		c.closeNow()
+		return nil, nil
+	}
+	it := c.pop()
+	if len(c.queue) == 0 {
+		return it.prepared, nil
+	}
+	for size := it.size; len(c.queue) > 0 && len(more) < batchMessages && size+c.queue[0].size <= batchBytes; {
+		if more == nil {
+			more = append(make([]*websocket.PreparedMessage, 0, min(batchMessages, 1+len(c.queue))), it.prepared)
+		}
+		next := c.pop()
+		size += next.size
+		more = append(more, next.prepared)
+	}
+	return it.prepared, more
+}
+
+// closeNow does what Close has put off. c.mu is held.
+func (c *Client[M]) closeNow() {
+	if c.closing != nil && c.closing.late.Stop() {
+		go c.shut(c.closing.code, c.closing.reason)
 	}
 }
 
@@ -231,35 +284,41 @@ func (c *Client[M]) leave() {
 	defer c.mu.Unlock()
 	c.gone = true
 	c.forget()
-	if c.closing != nil && c.closing.late != nil {
-		c.closing.late.Stop()
-	}
+	c.closeNow()
 }
 
-// read calls on with each message. If that ends it, it closes the connection.
-func (c *Client[M]) read(ctx context.Context, on func(*Client[M], websocket.MessageType, []byte) error) (err error) {
-	code, reason := websocket.StatusInternalError, ""
-	returned := false
-	defer func() {
-		if !returned {
-			c.conn.Close(code, reason)
+// read calls on with each message until the connection ends.
+func (c *Client[M]) read(ctx context.Context, on func(*Client[M], websocket.MessageType, []byte) error) error {
+	for m, err := range c.conn.Messages(ctx) {
+		if err == nil {
+			err = c.hear(on, m)
 		}
-	}()
-	for m, failed := range c.conn.Messages(ctx) {
-		if failed != nil {
-			err = failed
-			break
-		}
-		if on == nil {
-			continue
-		}
-		if err := on(c, m.Type, m.Data); err != nil {
-			if chosen, ok := errors.AsType[*websocket.CloseError](err); ok {
-				code, reason = chosen.Code, chosen.Reason
-			}
+		if err != nil {
 			return err
 		}
 	}
-	returned = true
+	return c.conn.Err()
+}
+
+// hear calls on. If that fails, it closes the connection when what waits was sent, and waits for that.
+func (c *Client[M]) hear(on func(*Client[M], websocket.MessageType, []byte) error, m websocket.Message) error {
+	c.mu.Lock()
+	gone := c.gone
+	c.mu.Unlock()
+	if gone || on == nil {
+		return nil
+	}
+	code, reason, failed := websocket.StatusInternalError, "", true
+	defer func() {
+		if failed {
+			c.Close(code, reason)
+			<-c.conn.Done()
+		}
+	}()
+	err := on(c, m.Type, m.Data)
+	if chosen, ok := errors.AsType[*websocket.CloseError](err); ok {
+		code, reason = chosen.Code, chosen.Reason
+	}
+	failed = err != nil
 	return err
 }

@@ -7,8 +7,8 @@
 //		id := hub.Identity[struct{}]{User: userOf(r), Rooms: []string{"lobby"}}
 //		return func(ctx context.Context, c *websocket.Conn) {
 //			h.Serve(ctx, c, id, func(from *hub.Client[struct{}], typ websocket.MessageType, data []byte) error {
-//				_, err := h.Room("lobby").Except(from).Send(ctx, typ, data)
-//				return err
+//				h.Room("lobby").Except(from).Send(ctx, typ, data)
+//				return nil
 //			})
 //		}, nil
 //	}))
@@ -23,12 +23,14 @@
 //
 // # Order
 //
-// A client gets messages in the order in which calls of Send have returned. Of calls at the same
-// time, any may be first.
+// A client gets messages in the order in which calls of Send have returned, but for [Target.Latest].
+// Of calls at the same time, any may be first. From another process, this holds for messages to one topic: one
+// room, one user, or all.
 //
 // # Several processes
 //
 // A [Broker] carries what is sent to the hubs of other processes. What it carries arrives once at the
 // most: when it has lost its connection it says so, see Options.OnGap. Clients of this process get
-// what is sent whatever becomes of the Broker. Presence, counts and Clients are those of this process.
+// what is sent whatever becomes of the Broker: an error of Send is no reason to end a client.
+// Presence, counts and Clients are those of this process.
 package hub

@@ -15,7 +15,7 @@ import (
 )
 
 // Options are how a Hub treats its clients. The zero value is good. Its functions may use the Hub, but
-// for Shutdown, which waits for them.
+// for Shutdown, which waits for them. They must not panic.
 type Options struct {
 	// QueueMessages and QueueBytes are how much may wait to be sent to a client. A message longer
 	// than QueueBytes may wait alone. Default: 256 and 1 MiB.
@@ -40,10 +40,12 @@ type Options struct {
 	// Node is the name of this hub among those of a Broker. Default: a random one.
 	Node string
 
-	// OnGap is told that messages of other processes may have been lost, to that topic, or if it is "" to any.
+	// OnGap is told that messages of other processes to a topic may have been lost: those that a
+	// broken connection would have brought, and when the first client of this process needs a topic,
+	// those until the Broker has subscribed to it. "" is any topic. It may be called concurrently.
 	OnGap func(topic string)
 
-	// OnBrokerError is told when the Broker could not subscribe, which is tried again, or has ended.
+	// OnBrokerError is told when the Broker could not subscribe, or has ended, which is tried again.
 	OnBrokerError func(err error)
 }
 
@@ -106,7 +108,7 @@ func New[M any](o Options) *Hub[M] {
 	}
 	h.presence.tell, h.presence.grace = o.OnPresence, max(0, o.PresenceGrace)
 	if o.Broker != nil {
-		h.relay = startRelay(h)
+		h.relay = newRelay(h)
 	}
 	return h
 }
@@ -169,11 +171,12 @@ type Identity[M any] struct {
 //
 // It returns why the connection ended, or the error of on: then it closes the connection, with the
 // code and reason of that if it is a [*websocket.CloseError], and otherwise with
-// StatusInternalError. If on panics, it does likewise and goes on to panic. It does not close a
-// connection when ctx ends, but returns its cause. It returns ErrClosed, and closes c with
-// StatusServiceRestart, if the Hub has been shut down.
+// StatusInternalError, after what waits was sent, see [Client.Close]. If on panics, it does likewise
+// and goes on to panic. It does not close a connection when ctx ends, but returns its cause. It
+// returns ErrClosed, and closes c with StatusServiceRestart, if the Hub has been shut down. In on,
+// Shutdown must not be called: it waits for Serve.
 func (h *Hub[M]) Serve(ctx context.Context, c *websocket.Conn, id Identity[M], on func(from *Client[M], typ websocket.MessageType, data []byte) error) error {
-	client := &Client[M]{h: h, conn: c, user: id.User, meta: id.Meta, number: h.ids.Add(1)}
+	client := newClient(h, c, id)
 	if err := h.add(client, id.Rooms); err != nil {
 		code := websocket.StatusServiceRestart
 		if err == ErrTooManyRooms {
@@ -183,11 +186,7 @@ func (h *Hub[M]) Serve(ctx context.Context, c *websocket.Conn, id Identity[M], o
 		return err
 	}
 	defer h.remove(client)
-	err := client.read(ctx, on)
-	if err == nil {
-		err = c.Err()
-	}
-	return err
+	return client.read(ctx, on)
 }
 
 // Accept is for [websocket.Upgrader].Accept: it refuses handshakes with a 503 when the Hub is being shut down.
@@ -339,8 +338,9 @@ func (h *Hub[M]) Online(user string) bool { return h.presence.online(user) }
 
 // Shutdown lets no more clients in, and closes each with code after a random part of spread, and after
 // what waits for it was sent: so that not all come back at once. It returns when Serve has returned
-// for each. When ctx ends it closes the rest without a closing handshake, gives Serve another second,
-// and returns the cause of ctx. An [http.Server] that is shut down knows nothing of connections that
+// for each, and the functions of Options. When ctx ends it closes the rest without a closing handshake,
+// waits for a second more, and returns the cause of ctx. A code that must not be sent is replaced by
+// StatusInternalError. An [http.Server] that is shut down knows nothing of connections that
 // are upgraded: see its RegisterOnShutdown.
 func (h *Hub[M]) Shutdown(ctx context.Context, code websocket.StatusCode, spread time.Duration) error {
 	h.mu.Lock()
@@ -352,12 +352,12 @@ func (h *Hub[M]) Shutdown(ctx context.Context, code websocket.StatusCode, spread
 	}
 	h.mu.Unlock()
 	var timers []*time.Timer
-	for _, c := range h.clients(func() *group[M] { return &h.all }) {
-		after := time.Duration(0)
-		if spread > 0 {
-			after = mathrand.N(spread)
+	for c := range h.All().Clients() {
+		if spread <= 0 {
+			c.Close(code, "")
+			continue
 		}
-		timers = append(timers, time.AfterFunc(after, func() { c.Close(code, "") }))
+		timers = append(timers, time.AfterFunc(mathrand.N(spread), func() { c.Close(code, "") }))
 	}
 	defer func() {
 		for _, t := range timers {
@@ -367,23 +367,52 @@ func (h *Hub[M]) Shutdown(ctx context.Context, code websocket.StatusCode, spread
 	var err error
 	select {
 	case <-h.emptied:
-	case <-ctx.Done():
-		err = context.Cause(ctx)
-		for _, c := range h.clients(func() *group[M] { return &h.all }) {
-			c.conn.CloseNow()
-		}
-		select {
-		case <-h.emptied:
-		case <-time.After(time.Second): // somebody's function does not return
-		}
+	default:
+		err = h.awaitEmptied(ctx)
 	}
-	h.shutdown.Do(func() {
-		h.presence.stop()
-		if h.relay != nil {
-			h.relay.stop()
-		}
-	})
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		h.shutdown.Do(func() {
+			h.presence.stop()
+			if h.relay != nil {
+				h.relay.stop()
+			}
+		})
+	}()
+	if !within(ctx, stopped) {
+		err = context.Cause(ctx)
+	}
 	return err
+}
+
+// awaitEmptied waits until all clients are gone. When ctx ends, it does not spare them.
+func (h *Hub[M]) awaitEmptied(ctx context.Context) error {
+	select {
+	case <-h.emptied:
+		return nil
+	case <-ctx.Done():
+	}
+	for c := range h.All().Clients() {
+		c.conn.CloseNow()
+	}
+	within(ctx, h.emptied)
+	return context.Cause(ctx)
+}
+
+// within waits for done, and when ctx has ended for a second more: somebody's function may not return.
+func within(ctx context.Context, done <-chan struct{}) bool {
+	select {
+	case <-done:
+		return true
+	case <-ctx.Done():
+	}
+	select {
+	case <-done:
+		return true
+	case <-time.After(time.Second):
+		return false
+	}
 }
 
 // A presence tells of users that come and go.
@@ -394,8 +423,7 @@ type presence struct {
 	mu      sync.Mutex
 	users   map[string]*time.Timer // those who are online; not nil: who may go
 	untold  []change
-	telling bool
-	tellers sync.WaitGroup // one at the most
+	told    chan struct{} // closed when nothing is untold; nil: nothing is
 	stopped bool
 }
 
@@ -456,34 +484,40 @@ func (p *presence) changed(c change) {
 		return
 	}
 	p.untold = append(p.untold, c)
-	if p.telling {
-		return
+	if p.told == nil {
+		p.told = make(chan struct{})
+		go p.tellAll(p.told)
 	}
-	p.telling = true
-	p.tellers.Go(func() {
+}
+
+func (p *presence) tellAll(told chan struct{}) {
+	p.mu.Lock()
+	for len(p.untold) > 0 {
+		c := p.untold[0]
+		p.untold = p.untold[1:]
+		p.mu.Unlock()
+		p.tell(c.user, c.online)
 		p.mu.Lock()
-		defer p.mu.Unlock()
-		for len(p.untold) > 0 {
-			c := p.untold[0]
-			p.untold = p.untold[1:]
-			p.mu.Unlock()
-			p.tell(c.user, c.online)
-			p.mu.Lock()
-		}
-		p.telling = false
-	})
+	}
+	p.told = nil
+	p.mu.Unlock()
+	close(told)
 }
 
 // stop ends the grace of all, for nobody will come, and waits until everything is told.
 func (p *presence) stop() {
-	defer p.tellers.Wait()
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.stopped = true
 	for user, timer := range p.users {
-		if timer != nil && timer.Stop() {
+		if timer != nil {
+			timer.Stop()
 			delete(p.users, user)
 			p.changed(change{user, false})
 		}
+	}
+	told := p.told
+	p.mu.Unlock()
+	if told != nil {
+		<-told
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 	"slices"
+	"strconv"
 
 	"github.com/tidewire/websocket"
 )
@@ -60,7 +61,7 @@ func (t Target[M]) Latest(key string) Target[M] {
 }
 
 // A Result is to how many clients of this process a message was queued, for how many something was
-// dropped, and how many were disconnected.
+// dropped, be it this or another, and how many were disconnected.
 type Result struct{ Queued, Dropped, Disconnected int }
 
 // Send queues a message, which it copies, for each client once, and gives it to the Broker, for
@@ -83,27 +84,28 @@ func (t Target[M]) Send(ctx context.Context, typ websocket.MessageType, p []byte
 }
 
 func (r *Result) count(o outcome) {
-	switch o {
-	case queued:
+	if o.queued {
 		r.Queued++
-	case dropped:
+	}
+	if o.dropped {
 		r.Dropped++
-	case disconnected:
+	}
+	if o.disconnected {
 		r.Disconnected++
 	}
 }
 
-// publish gives the message to the Broker, once for each topic.
+// publish gives the message to the Broker, once for each topic. Those whom it leaves out are in this process.
 func (t Target[M]) publish(ctx context.Context, typ websocket.MessageType, p []byte) error {
-	var except []string
-	for _, c := range t.except {
-		except = append(except, c.ID())
+	e := Envelope{Node: t.h.o.Node, Key: t.key, Type: typ, Data: p}
+	if len(t.topics) > 1 {
+		e.ID = strconv.FormatUint(t.h.ids.Add(1), 10)
 	}
+	t.h.relay.start()
 	var errs []error
-	for i, topic := range t.topics {
-		errs = append(errs, t.h.o.Broker.Publish(ctx, Envelope{
-			Node: t.h.o.Node, Topic: topic, Not: t.topics[:i], Except: except, Key: t.key, Type: typ, Data: p,
-		}))
+	for _, topic := range t.topics {
+		e.Topic = topic
+		errs = append(errs, t.h.o.Broker.Publish(ctx, e))
 	}
 	return errors.Join(errs...)
 }

@@ -17,15 +17,15 @@ import (
 const patience = 20 * time.Second
 
 // TestBroker tests that Brokers do as they should: open returns two that are connected to each
-// other, and not to those of other calls. If restart is not nil, it ends and restarts what connects
-// them, with all that it knows; they have to get over that.
-func TestBroker(t *testing.T, open func(t *testing.T) (a, b hub.Broker), restart func(t *testing.T)) {
+// other, and not to those of other calls. If they are not nil, down ends what connects them, with all
+// that it knows, and up starts it anew; they have to get over that.
+func TestBroker(t *testing.T, open func(t *testing.T) (a, b hub.Broker), down, up func(t *testing.T)) {
 	t.Run("Delivers", func(t *testing.T) { testDelivers(t, open) })
 	t.Run("Topics", func(t *testing.T) { testTopics(t, open) })
 	t.Run("Order", func(t *testing.T) { testOrder(t, open) })
 	t.Run("Ends", func(t *testing.T) { testEnds(t, open) })
-	if restart != nil {
-		t.Run("Restart", func(t *testing.T) { testRestart(t, open, restart) })
+	if down != nil {
+		t.Run("Restart", func(t *testing.T) { testRestart(t, open, down, up) })
 	}
 }
 
@@ -37,6 +37,8 @@ type station struct {
 	mu    sync.Mutex
 	heard []hub.Envelope
 	gaps  []string
+	want  int // so many are to be heard in the end; 0: it does not matter
+	ended bool
 }
 
 // start runs a Broker until the test ends.
@@ -46,25 +48,45 @@ func start(t *testing.T, b hub.Broker) *station {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- b.Run(ctx, func(e hub.Envelope) {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			s.heard = append(s.heard, e)
-		}, func(topic string) {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			s.gaps = append(s.gaps, topic)
-		})
+		err := b.Run(ctx, s.hear, s.gap)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.ended = true
+		if ctx.Err() == nil {
+			t.Errorf("Run has returned %v", err)
+		}
+		ended <- err
 	}()
 	t.Cleanup(func() {
+		time.Sleep(10 * time.Millisecond) // in which nothing may come that has come already
 		cancel()
 		select {
 		case <-ended:
 		case <-time.After(patience):
 			t.Error("Run does not return when its context ends")
 		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.want > 0 && len(s.heard) != s.want {
+			t.Errorf("heard %d envelopes in the end, want %d", len(s.heard), s.want)
+		}
 	})
 	return s
+}
+
+func (s *station) hear(e hub.Envelope) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.heard = append(s.heard, e)
+	if s.ended {
+		s.t.Error("heard something after Run has returned")
+	}
+}
+
+func (s *station) gap(topic string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.gaps = append(s.gaps, topic)
 }
 
 // subscribe subscribes, which a Broker may not be able to do at once.
@@ -100,7 +122,10 @@ func (s *station) eventually(what string, do func(ctx context.Context) error) {
 func (s *station) await(n int) []hub.Envelope {
 	s.t.Helper()
 	var heard []hub.Envelope
-	s.until(fmt.Sprintf("%d envelopes", n), func() bool { heard = s.heard; return len(heard) >= n })
+	s.until(fmt.Sprintf("%d envelopes", n), func() bool {
+		heard, s.want = s.heard, n
+		return len(heard) >= n
+	})
 	if len(heard) > n {
 		s.t.Fatalf("heard %d envelopes, want %d", len(heard), n)
 	}
@@ -145,7 +170,7 @@ func testDelivers(t *testing.T, open func(t *testing.T) (a, b hub.Broker)) {
 		text("all", ""),
 		{Node: "a", Topic: "all", Type: websocket.MessageBinary, Data: []byte{0, 1, 0xfe, 0xff, '\r', '\n'}},
 		{Node: "a", Topic: "all", Type: websocket.MessageBinary, Data: bytes.Repeat([]byte("large "), 100_000)},
-		{Node: "a", Topic: "all", Not: []string{"room:x", "user:y"}, Except: []string{"a-1", "a-2"}, Key: "k", Type: websocket.MessageText, Data: []byte("all fields")},
+		{Node: "a", Topic: "all", ID: "7", Key: "k", Type: websocket.MessageText, Data: []byte("all fields")},
 	}
 	for _, e := range envelopes {
 		a.publish(e)
@@ -213,7 +238,7 @@ func testOrder(t *testing.T, open func(t *testing.T) (a, b hub.Broker)) {
 	}
 }
 
-// A context that ends ends calls.
+// A context that has ended ends calls, with an error.
 func testEnds(t *testing.T, open func(t *testing.T) (a, b hub.Broker)) {
 	x, _ := open(t)
 	a := start(t, x)
@@ -223,46 +248,78 @@ func testEnds(t *testing.T, open func(t *testing.T) (a, b hub.Broker)) {
 	done := make(chan bool)
 	go func() {
 		defer close(done)
-		a.Publish(ctx, text("all", "too late"))
-		a.Subscribe(ctx, "room:late")
-		a.Unsubscribe(ctx, "room:late")
+		for call, err := range map[string]error{
+			"Publish":     a.Publish(ctx, text("all", "too late")),
+			"Subscribe":   a.Subscribe(ctx, "room:late"),
+			"Unsubscribe": a.Unsubscribe(ctx, "room:never"),
+		} {
+			if err == nil {
+				t.Errorf("%s: no error", call)
+			}
+		}
 	}()
 	select {
 	case <-done:
 	case <-time.After(patience):
-		t.Error("a call does not return when its context ends")
+		t.Error("a call does not return when its context has ended")
 	}
 }
 
-// When what connects them was gone and is back, each subscribes anew, and says that there is a gap.
-func testRestart(t *testing.T, open func(t *testing.T) (a, b hub.Broker), restart func(t *testing.T)) {
+// While what connects them is gone, Publish says so, and what is published is lost. When it is back, each
+// subscribes anew, and says that there is a gap.
+func testRestart(t *testing.T, open func(t *testing.T) (a, b hub.Broker), down, up func(t *testing.T)) {
 	x, y := open(t)
 	a, b := start(t, x), start(t, y)
-	b.subscribe("all", "room:x")
+	topics := []string{"all", "room:x", "room:y"}
+	a.subscribe(topics...)
+	b.subscribe(topics...)
 	a.publish(text("all", "before"))
+	a.await(1)
 	b.await(1)
-	restart(t)
-	b.until("a gap", func() bool { return len(b.gaps) > 0 })
-	for i := 0; ; i++ { // what is published before all are back may be lost
-		a.publish(text("room:x", fmt.Sprint(i)))
-		time.Sleep(20 * time.Millisecond)
-		b.mu.Lock()
-		n := len(b.heard)
-		b.mu.Unlock()
-		if n > 1 {
-			break
-		}
-		if i > int(patience/(20*time.Millisecond)) {
-			t.Fatal("nothing is heard after the restart")
+	a.want, b.want = 0, 0
+
+	down(t)
+	publish := func(e hub.Envelope) error {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		return a.Publish(ctx, e)
+	}
+	for start := time.Now(); publish(text("all", "noticing")) == nil; {
+		if time.Since(start) > patience {
+			t.Fatal("Publish returns no error")
 		}
 	}
-	seen := make(map[string]bool)
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, e := range b.heard {
-		if seen[string(e.Data)] {
-			t.Errorf("%q was heard twice", e.Data)
+	if publish(text("all", "lost")) == nil {
+		t.Error("Publish returns an error no more")
+	}
+	up(t)
+	for _, s := range []*station{a, b} {
+		s.until("a gap", func() bool { return len(s.gaps) > 0 })
+	}
+	for i, from := range []*station{a, b} {
+		for _, topic := range topics {
+			last := fmt.Sprint("after ", i, topic)
+			from.publish(text(topic, last))
+			for _, to := range []*station{a, b} {
+				to.until(last, func() bool { return string(to.heard[len(to.heard)-1].Data) == last })
+			}
 		}
-		seen[string(e.Data)] = true
+	}
+	for _, s := range []*station{a, b} {
+		s.once("lost")
+	}
+}
+
+// once checks that nothing was heard twice, nor what was lost.
+func (s *station) once(lost string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	seen := map[string]bool{lost: true}
+	for _, e := range s.heard {
+		data := string(e.Data)
+		if seen[data] && data != "noticing" {
+			s.t.Errorf("%q is heard", data)
+		}
+		seen[data] = true
 	}
 }

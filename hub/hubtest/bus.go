@@ -44,6 +44,17 @@ func (b *Bus) SetDown(down bool) {
 	b.down = down
 }
 
+// failure returns why nothing can be done now. b.mu is held.
+func (b *Bus) failure(ctx context.Context) error {
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case b.down:
+		return ErrDown
+	}
+	return nil
+}
+
 // A broker is one of a Bus, whose mu guards it.
 type broker struct {
 	bus    *Bus
@@ -83,6 +94,9 @@ func (b *broker) Run(ctx context.Context, deliver func(hub.Envelope), gap func(t
 		b.events = nil
 		b.bus.mu.Unlock()
 		for _, e := range events {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
 			if e.gap {
 				gap("")
 			} else {
@@ -95,8 +109,8 @@ func (b *broker) Run(ctx context.Context, deliver func(hub.Envelope), gap func(t
 func (b *broker) Publish(ctx context.Context, e hub.Envelope) error {
 	b.bus.mu.Lock()
 	defer b.bus.mu.Unlock()
-	if b.bus.down {
-		return ErrDown
+	if err := b.bus.failure(ctx); err != nil {
+		return err
 	}
 	for other := range b.bus.brokers {
 		if other.topics[e.Topic] {
@@ -109,8 +123,8 @@ func (b *broker) Publish(ctx context.Context, e hub.Envelope) error {
 func (b *broker) Subscribe(ctx context.Context, topic string) error {
 	b.bus.mu.Lock()
 	defer b.bus.mu.Unlock()
-	if b.bus.down {
-		return ErrDown
+	if err := b.bus.failure(ctx); err != nil {
+		return err
 	}
 	b.topics[topic] = true
 	return nil
@@ -119,6 +133,9 @@ func (b *broker) Subscribe(ctx context.Context, topic string) error {
 func (b *broker) Unsubscribe(ctx context.Context, topic string) error {
 	b.bus.mu.Lock()
 	defer b.bus.mu.Unlock()
+	if err := b.bus.failure(ctx); err != nil {
+		return err
+	}
 	delete(b.topics, topic)
 	return nil
 }

@@ -14,8 +14,5 @@ func TestBus(t *testing.T) {
 	TestBroker(t, func(*testing.T) (a, b hub.Broker) {
 		bus = new(Bus)
 		return bus.Broker(), bus.Broker()
-	}, func(*testing.T) {
-		bus.SetDown(true)
-		bus.SetDown(false)
-	})
+	}, func(*testing.T) { bus.SetDown(true) }, func(*testing.T) { bus.SetDown(false) })
 }

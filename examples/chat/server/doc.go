@@ -5,7 +5,7 @@
 //
 //	page                                  server
 //	                                      welcome {id, name}          who you are
-//	join {room}                           history {room, messages}    what was said last, oldest first
+//	join {room}                           history {room, messages}    what was said last, oldest first; also when something was missed
 //	leave {room}                          people {room, node, count, people}
 //	say {room, id, text}                  said {id, room, from, text, at}
 //	typing {room}                         typing {room, from}

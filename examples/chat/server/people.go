@@ -108,13 +108,27 @@ func (p *people) remove(room, id string) {
 	p.change(room, false)
 }
 
-// renew has the lists of all rooms be sent, and may ask for those of others.
-func (p *people) renew(ask bool) {
+// renew has the lists of all rooms be sent.
+func (p *people) renew() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for room := range p.rooms {
-		p.change(room, ask)
+		p.change(room, false)
 	}
+}
+
+// gap has the lists of a room that is a topic, or of all if it is "", be sent and those of others be
+// asked for. It returns the rooms.
+func (p *people) gap(topic string) (rooms []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for room := range p.rooms {
+		if topic == "" || topic == "room:"+room {
+			p.change(room, true)
+			rooms = append(rooms, room)
+		}
+	}
+	return rooms
 }
 
 // asked notes that another process wants to know who is in a room.
@@ -124,16 +138,6 @@ func (p *people) asked(room string) {
 	if p.rooms[room] != nil {
 		p.change(room, false)
 	}
-}
-
-func (p *people) names() []string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	var names []string
-	for room := range p.rooms {
-		names = append(names, room)
-	}
-	return names
 }
 
 // A list is who is in a room with one process.
@@ -178,7 +182,7 @@ func (s *Server) tellOfPeople(ctx context.Context) {
 			s.people.tidy()
 			continue
 		case <-renew.C:
-			s.people.renew(false)
+			s.people.renew()
 		case <-ctx.Done():
 			return
 		}

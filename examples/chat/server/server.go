@@ -147,13 +147,11 @@ func (s *Server) serve(ctx context.Context, c *websocket.Conn, person Person) {
 	s.log.Printf("%s (%s) has gone: %v", person.Name, person.ID, err)
 }
 
-// catchUp is told that messages of other processes may have been lost.
-func (s *Server) catchUp(string) {
-	s.log.Print("broker: something may have been lost")
-	s.people.renew(true)
+// catchUp is told that messages of other processes to a topic may have been lost.
+func (s *Server) catchUp(topic string) {
 	ctx, cancel := context.WithTimeout(context.Background(), othersTimeout)
 	defer cancel()
-	for _, room := range s.people.names() {
+	for _, room := range s.people.gap(topic) {
 		s.hub.Room(room).Local().Send(ctx, websocket.MessageText, s.encodeHistory(ctx, room))
 	}
 }

@@ -149,6 +149,9 @@ func (b *browser) want(want ...string) {
 	synctest.Wait()
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.came = slices.CompactFunc(b.came, func(x, y string) bool { // it comes again when the hub has subscribed
+		return x == y && strings.HasPrefix(x, "history ")
+	})
 	b.came = append(b.came, slices.Sorted(maps.Values(b.lists))...)
 	clear(b.lists)
 	if !slices.Equal(b.came, want) {
