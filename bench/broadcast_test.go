@@ -62,7 +62,11 @@ func BenchmarkBroadcast(b *testing.B) {
 // open starts a server and opens the connections to it.
 func (c broadcast) open(tb testing.TB, p peers.Peer) (*child.Process, *load.Load) {
 	tb.Helper()
-	const size = 512
+	return c.openSize(tb, p, 512)
+}
+
+func (c broadcast) openSize(tb testing.TB, p peers.Peer, size int) (*child.Process, *load.Load) {
+	tb.Helper()
 	server := start(tb, child.Spec{
 		Role: child.Server, Peer: p.Name, Settings: peers.Settings{Idle: true, Deflate: c.deflate.settings()},
 		Broadcasts: true, Kind: load.Text, Size: size,
@@ -77,14 +81,21 @@ func (c broadcast) open(tb testing.TB, p peers.Peer) (*child.Process, *load.Load
 		tb.Fatal(err)
 	}
 	l := newLoad(tb, c.deflate, script, conns)
-	// A server that has answered a handshake may not have the connection yet.
+	awaitConnections(tb, server, c.conns)
+	return server, l
+}
+
+// awaitConnections waits until a server has so many: when it has answered a handshake, it may not have
+// the connection yet.
+func awaitConnections(tb testing.TB, server *child.Process, want int) {
+	tb.Helper()
 	for patience := time.Now().Add(load.Patience); ; time.Sleep(time.Millisecond) {
 		n, err := server.Connections()
-		if n == c.conns {
-			return server, l
+		if n == want {
+			return
 		}
 		if err != nil || time.Now().After(patience) {
-			tb.Fatalf("the server has %d connections of %d, %v", n, c.conns, err)
+			tb.Fatalf("the server has %d connections, want %d, %v", n, want, err)
 		}
 	}
 }

@@ -25,9 +25,13 @@ func runServer(spec Spec, library peers.Library) error {
 	}
 	go library.Serve(ln, serve)
 	message := peers.Message{Text: spec.Kind.Text(), Data: spec.Kind.Payload(spec.Size)}
+	count, broadcast := s.count, func() error { return s.broadcast(library, message) }
+	if b, ok := library.(peers.Broadcaster); ok {
+		count, broadcast = b.Connections, func() error { return b.Broadcast(message) }
+	}
 	return answerQuestions(spec, ln.Addr().String(), map[string]func() (any, error){
-		"connections": func() (any, error) { return s.count(), nil },
-		"broadcast":   func() (any, error) { return 0, s.broadcast(library, message) },
+		"connections": func() (any, error) { return count(), nil },
+		"broadcast":   func() (any, error) { return 0, broadcast() },
 	})
 }
 

@@ -63,6 +63,9 @@ func withBackground(o *ours, _ Settings) {
 	o.conn = func(c oursConn) Conn { return &oursConn{c.c, ctx} }
 }
 
+// withoutPings is for clients that don't answer them.
+func withoutPings(o *ours, _ Settings) { o.upgrader.PingInterval = -1 }
+
 // withUpgradeConn serves without net/http.
 func withUpgradeConn(o *ours, _ Settings) { o.bare = true }
 
@@ -154,7 +157,7 @@ func (o *ours) Dial(url string) (Conn, error) {
 func (o *ours) Prepare(m Message) (func(Conn) error, error) {
 	p, err := websocket.NewPreparedMessage(oursType(m.Text), m.Data)
 	return func(c Conn) error {
-		ours := c.(*oursConn)
+		ours := c.(interface{ ours() *oursConn }).ours()
 		return ours.c.WritePrepared(ours.ctx, p)
 	}, err
 }
@@ -164,6 +167,8 @@ type oursConn struct {
 	c   *websocket.Conn
 	ctx context.Context
 }
+
+func (c *oursConn) ours() *oursConn { return c }
 
 func (c *oursConn) Echo() error {
 	echoRead(c.ctx, c.c)

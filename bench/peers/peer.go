@@ -5,6 +5,7 @@ package peers
 import (
 	"context"
 	"net"
+	"slices"
 )
 
 // A Peer is a library, used in one way.
@@ -127,7 +128,7 @@ const (
 
 // Find returns the peer of that name.
 func Find(name string) (Peer, bool) {
-	for _, p := range All {
+	for _, p := range slices.Concat(All, Hubs) {
 		if p.Name == name {
 			return p, true
 		}
