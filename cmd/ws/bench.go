@@ -92,7 +92,7 @@ type bench struct {
 	start  time.Time
 
 	connect, latency       histogram
-	dialed, open, lost     atomic.Int64
+	open, lost             atomic.Int64
 	sent, unsent, received atomic.Int64
 	elapsed                time.Duration // while messages were sent
 	errors                 kinds
@@ -100,7 +100,7 @@ type bench struct {
 	mu      sync.Mutex
 	conns   []*websocket.Conn
 	readers sync.WaitGroup
-	failure error // the first of a dial
+	failure error // of the last dial that failed
 }
 
 // measure opens the connections, sends messages, and closes the connections.
@@ -141,7 +141,6 @@ func (b *bench) dialAll(ctx context.Context) {
 func (b *bench) dial(ctx context.Context) {
 	began := time.Now()
 	c, _, err := b.dialer.Dial(ctx, b.url)
-	b.dialed.Add(1)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if err != nil {
@@ -254,7 +253,7 @@ func (b *bench) awaitAnswers(ctx context.Context) {
 	}
 }
 
-// unanswered returns how many messages have yet to come, if all connections are still open.
+// unanswered returns how many messages have not come that a server without a fault would have sent.
 func (b *bench) unanswered() int64 {
 	expected := b.sent.Load()
 	if b.mode == "broadcast" {

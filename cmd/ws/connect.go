@@ -88,12 +88,12 @@ type session struct {
 	out    *output
 	client *reconnect.Client
 
-	opened  chan struct{} // has something after a connection was opened
-	gaveUp  chan struct{} // closed when there will be none any more
-	started chan struct{} // closed when the messages of the command line were sent
+	conn    atomic.Pointer[websocket.Conn] // the latest; nil if there was none
+	opened  chan struct{}                  // has something after it was set
+	gaveUp  chan struct{}                  // closed when there will be none any more
+	started chan struct{}                  // closed when the messages of the command line were sent
 
-	once     atomic.Bool // a connection has been open
-	received count       // how many messages were
+	received count // how many messages were
 }
 
 // Why a session ends, besides the end of its connection.
@@ -130,15 +130,13 @@ func (s *session) run(ctx context.Context) (int, error) {
 	return s.end(err), nil
 }
 
-// options returns those of a client that does not connect again unless it is asked to. It has no
-// queue, so that it is known what was sent.
+// options returns those of a client that does not connect again unless it is asked to.
 func (s *session) options() reconnect.Options {
 	o := reconnect.Options{
 		Dial:           s.dial,
 		ConnectTimeout: -1, // the Dialer has one
 		MaxAttempts:    -1,
 		OnState:        s.changed,
-		Queue:          reconnect.Queue{Messages: -1},
 	}
 	if s.reconnect {
 		o.MaxAttempts = 0
@@ -163,12 +161,16 @@ func (s *session) dial(ctx context.Context, t reconnect.Target) (reconnect.Conn,
 	if err != nil {
 		return nil, err
 	}
-	s.once.Store(true)
-	s.out.event(event{Event: "open", URL: s.url, Subprotocol: c.Subprotocol()})
+	s.out.event(event{Event: "open", URL: redacted(s.url), Subprotocol: c.Subprotocol()})
 	if p := c.Subprotocol(); p != "" {
-		s.out.note("connected to %s, subprotocol %s", s.url, p)
+		s.out.note("connected to %s, subprotocol %s", redacted(s.url), p)
 	} else {
-		s.out.note("connected to %s", s.url)
+		s.out.note("connected to %s", redacted(s.url))
+	}
+	s.conn.Store(c)
+	select {
+	case s.opened <- struct{}{}:
+	default:
 	}
 	return c, nil
 }
@@ -176,11 +178,6 @@ func (s *session) dial(ctx context.Context, t reconnect.Target) (reconnect.Conn,
 // changed is told what the client does.
 func (s *session) changed(state reconnect.State) {
 	switch state.Phase {
-	case reconnect.Open:
-		select {
-		case s.opened <- struct{}{}:
-		default:
-		}
 	case reconnect.GaveUp:
 		close(s.gaveUp)
 	case reconnect.Waiting:
@@ -265,26 +262,19 @@ func (s *session) sendInput(ctx context.Context) error {
 		return s.sendAll(ctx)
 	}
 	n := 0
-	input := lines(ctx, s.in, s.nul)
-	for {
-		select {
-		case l, ok := <-input:
-			n++
-			switch {
-			case !ok:
-				return nil
-			case l.err != nil:
-				return &inputError{l.err}
-			case !utf8.Valid(l.data):
-				return &inputError{fmt.Errorf("message %d: %w", n, errNotUTF8)}
-			}
-			if err := s.write(ctx, websocket.MessageText, l.data); err != nil {
-				return err
-			}
-		case <-ctx.Done():
-			return context.Cause(ctx)
+	for data, err := range lines(ctx, s.in, s.nul) {
+		n++
+		switch {
+		case err != nil:
+			return &inputError{err}
+		case !utf8.Valid(data):
+			return &inputError{fmt.Errorf("message %d: %w", n, errNotUTF8)}
+		}
+		if err := s.write(ctx, websocket.MessageText, data); err != nil {
+			return err
 		}
 	}
+	return context.Cause(ctx)
 }
 
 // sendAll sends all of stdin as one message.
@@ -318,26 +308,24 @@ type inputError struct{ err error }
 func (e *inputError) Error() string { return "stdin: " + e.err.Error() }
 func (e *inputError) Unwrap() error { return e.err }
 
-// write sends a message when there is a connection. One that a connection has ended with may have
-// arrived, and is not sent again.
+// write sends a message when there is a connection. One that was being sent when a connection was
+// lost may have arrived, and is not sent again.
 func (s *session) write(ctx context.Context, typ websocket.MessageType, data []byte) error {
-	for {
-		err := s.client.Send(ctx, typ, data)
-		switch {
-		case err == nil:
-			return nil
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
-		case !errors.Is(err, reconnect.ErrNotConnected):
-			if s.reconnect {
-				s.out.fail("ws: a message of %d bytes may be lost", len(data))
-			}
-			return nil
-		}
+	c := s.conn.Load()
+	for c == nil || c.Err() != nil {
 		if err := s.awaitOpen(ctx); err != nil {
 			return err
 		}
+		c = s.conn.Load()
 	}
+	err := c.Write(ctx, typ, data)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err != nil && s.reconnect {
+		s.out.fail("ws: a message of %d bytes may be lost", len(data))
+	}
+	return nil
 }
 
 // end says why the session has ended, and returns the exit status.
@@ -353,7 +341,7 @@ func (s *session) end(err error) int {
 	case ok:
 		s.out.fail("ws: %v", bad)
 		return exitUsage
-	case !s.once.Load():
+	case s.conn.Load() == nil:
 		s.out.fail("ws: interrupted before there was a connection")
 		return exitConnect
 	case err == errWaited && s.received < s.count:

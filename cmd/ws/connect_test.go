@@ -19,6 +19,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -470,7 +471,7 @@ func TestReconnect(t *testing.T) {
 
 // A message that was being sent when the connection was lost is not sent again, and that is said.
 func TestReconnectLoses(t *testing.T) {
-	first := true
+	var met atomic.Bool
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		u := websocket.Upgrader{ReadLimit: -1}
 		c, err := u.Upgrade(w, r)
@@ -478,8 +479,7 @@ func TestReconnectLoses(t *testing.T) {
 			return
 		}
 		defer c.CloseNow()
-		if first {
-			first = false
+		if met.CompareAndSwap(false, true) {
 			if _, m, err := c.NextReader(t.Context()); err == nil {
 				m.Read(make([]byte, 1))
 			}

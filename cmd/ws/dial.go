@@ -171,3 +171,12 @@ func completeURL(s string) string {
 	}
 	return scheme + "://" + rest
 }
+
+// redacted returns a URL without its password.
+func redacted(rawURL string) string {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return "a URL"
+	}
+	return u.Redacted()
+}

@@ -6,7 +6,6 @@ import (
 	"os/exec"
 	"sync"
 	"time"
-	"unicode/utf8"
 
 	"github.com/tidewire/websocket"
 )
@@ -80,11 +79,7 @@ func (p *process) send(c *websocket.Conn) {
 	defer close(p.sent)
 	lines := scanner(p.stdout, false)
 	for lines.Scan() {
-		typ := websocket.MessageText
-		if !utf8.Valid(lines.Bytes()) {
-			typ = websocket.MessageBinary
-		}
-		if c.Write(context.Background(), typ, lines.Bytes()) != nil {
+		if c.Write(context.Background(), typeOf(lines.Bytes()), lines.Bytes()) != nil {
 			break
 		}
 	}

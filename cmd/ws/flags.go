@@ -5,7 +5,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"math"
 	"net/http"
 	"slices"
 	"strconv"
@@ -57,16 +56,8 @@ func findFlag(fs *flag.FlagSet, name string) (*flag.Flag, error) {
 		return nil, flag.ErrHelp
 	}
 	var names []string
-	fs.VisitAll(func(f *flag.Flag) { names = append(names, f.Name) })
-	return nil, fmt.Errorf("unknown flag -%s%s", name, didYouMean("-"+name, prefixed("-", names)))
-}
-
-func prefixed(prefix string, names []string) []string {
-	var all []string
-	for _, name := range names {
-		all = append(all, prefix+name)
-	}
-	return all
+	fs.VisitAll(func(f *flag.Flag) { names = append(names, "-"+f.Name) })
+	return nil, fmt.Errorf("unknown flag -%s%s", name, didYouMean("-"+name, names))
 }
 
 func isToggle(f *flag.Flag) bool {
@@ -79,7 +70,7 @@ func didYouMean(unknown string, names []string) string {
 	nearest := slices.MinFunc(names, func(a, b string) int {
 		return cmp.Compare(distance(unknown, a), distance(unknown, b))
 	})
-	if distance(unknown, nearest) > max(1, len(unknown)/3) {
+	if distance(unknown, nearest) > min(2, (len(unknown)-1)/2) {
 		return ""
 	}
 	return fmt.Sprintf(": did you mean %q?", nearest)
@@ -165,7 +156,7 @@ func (r *rate) String() string { return "" }
 
 func (r *rate) Set(s string) error {
 	v, err := strconv.ParseFloat(s, 64)
-	if err != nil || !(v >= 0) || math.IsInf(v, 0) {
+	if err != nil || v != 0 && !(v >= 1e-6 && v <= 1e9) {
 		return errors.New("not a number of things per second")
 	}
 	*r = rate(v)

@@ -89,7 +89,8 @@ What it does with messages
   -mode broadcast       send each to all clients, also back
   -mode log             print each on stdout
   -mode stdio           print each on stdout, and send each line of stdin to all
-                        clients; stdin is read once there is one
+                        clients, once there is one; what is not UTF-8 is sent
+                        as a binary message
   -exec COMMAND         start a command for each client: messages are lines on
                         its stdin, binary ones in hexadecimal, the lines of its
                         stdout are messages; it ends with the connection

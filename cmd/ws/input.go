@@ -5,7 +5,34 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"iter"
+	"unicode/utf8"
+
+	"github.com/tidewire/websocket"
 )
+
+// lines returns an iterator over the lines of r, or over what is between NULs, until ctx ends. An
+// error comes last.
+//
+// Who reads a terminal can't be made to stop: a goroutine may stay until r has something.
+func lines(ctx context.Context, r io.Reader, nul bool) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		read := make(chan line)
+		go readLines(ctx, scanner(r, nul), read)
+		for {
+			select {
+			case l, ok := <-read:
+				if !ok || !yield(l.data, l.err) {
+					return
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
 
 // A line is what is to be one message, or why there are no more.
 type line struct {
@@ -13,29 +40,18 @@ type line struct {
 	err  error
 }
 
-// lines returns a channel of the lines of r, or of what is between NULs, to be received until it is
-// closed or ctx ends. Who waits for a terminal can't be made to stop: the goroutine that reads may
-// stay until r has something.
-func lines(ctx context.Context, r io.Reader, nul bool) <-chan line {
-	ch := make(chan line)
-	go func() {
-		defer close(ch)
-		s := scanner(r, nul)
-		for s.Scan() {
-			select {
-			case ch <- line{data: bytes.Clone(s.Bytes())}:
-			case <-ctx.Done():
-				return
-			}
+func readLines(ctx context.Context, s *bufio.Scanner, read chan<- line) {
+	defer close(read)
+	for s.Scan() || s.Err() != nil {
+		select {
+		case read <- line{bytes.Clone(s.Bytes()), s.Err()}:
+		case <-ctx.Done():
+			return
 		}
-		if err := s.Err(); err != nil {
-			select {
-			case ch <- line{err: err}:
-			case <-ctx.Done():
-			}
+		if s.Err() != nil {
+			return
 		}
-	}()
-	return ch
+	}
 }
 
 // scanner returns a scanner of the lines of r, or of what is between NULs.
@@ -57,4 +73,12 @@ func scanNUL(data []byte, atEOF bool) (advance int, token []byte, err error) {
 		return len(data), data, nil
 	}
 	return 0, nil, nil
+}
+
+// typeOf returns of which type a message with that data can be.
+func typeOf(data []byte) websocket.MessageType {
+	if utf8.Valid(data) {
+		return websocket.MessageText
+	}
+	return websocket.MessageBinary
 }

@@ -255,11 +255,11 @@ func (s *server) came(string, bool) {
 
 // sendInput sends the lines of stdin to all clients.
 func (s *server) sendInput() {
-	for l := range lines(s.life, s.in, false) {
-		if l.err != nil {
-			s.out.fail("ws: stdin: %v", l.err)
+	for data, err := range lines(s.life, s.in, false) {
+		if err != nil {
+			s.out.fail("ws: stdin: %v", err)
 			return
 		}
-		s.hub.All().Send(context.Background(), websocket.MessageText, l.data)
+		s.hub.All().Send(context.Background(), typeOf(data), data)
 	}
 }

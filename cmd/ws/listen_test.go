@@ -142,15 +142,28 @@ func TestListenStdio(t *testing.T) {
 	b := dial(t, url)
 	b.send(typeText, "here")
 	c.out.await(t, `^hello\nhere\n$`)
-	io.WriteString(c.in, "for all\n")
-	a.expect(typeText, "for all")
-	b.expect(typeText, "for all")
+	io.WriteString(c.in, "for all\n\xff\n")
+	for _, p := range []peer{a, b} {
+		p.expect(typeText, "for all")
+		p.expect(typeBinary, "\xff")
+	}
 	c.in.Close() // is not the end
 	a.send(typeText, "still here")
 	c.out.await(t, `still here\n$`)
 	c.stop()
 	a.expectClose(websocket.StatusGoingAway)
 	b.expectClose(websocket.StatusGoingAway)
+	c.wait(exitOK)
+}
+
+// Who waits for stdin, with nothing to come, does not keep the server from ending.
+func TestListenStdioInterrupted(t *testing.T) {
+	c, url := listen(t, "-mode", "stdio")
+	p := dial(t, url)
+	io.WriteString(c.in, "a\n") // it is being read
+	p.expect(typeText, "a")
+	c.stop()
+	p.expectClose(websocket.StatusGoingAway)
 	c.wait(exitOK)
 }
 

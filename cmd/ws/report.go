@@ -107,7 +107,7 @@ func (h *histogram) quantiles() *quantiles {
 
 func (b *bench) result() result {
 	r := result{
-		URL:         b.url,
+		URL:         redacted(b.url),
 		Mode:        b.mode,
 		Connections: int(b.connections),
 		Opened:      len(b.conns),
