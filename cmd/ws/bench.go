@@ -196,8 +196,8 @@ func (b *bench) exchange(ctx context.Context, began time.Time) {
 	sending.Wait()
 }
 
-// send sends messages at the times when they are due, and those that are late at once, until its time
-// is up: what has to wait for the server is not left out.
+// send sends messages at the times when they are due, and those that are late at once, until its
+// time is up: what has to wait for the server is not left out.
 func (b *bench) send(ctx context.Context, c *websocket.Conn, began, end time.Time) {
 	interval := time.Duration(float64(time.Second) / float64(b.rate))
 	buf := filling(int(b.size))

@@ -19,6 +19,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/iotest"
@@ -42,7 +43,7 @@ func TestConnect(t *testing.T) {
 		{"empty", "\n\n", "/", "-n 2", "\n\n", 0},
 		{"NUL", "a\nb\x00\x00c", "/", "-0 -n 3", "a\nb\x00\x00c\x00", 0},
 		{"nothing", "", "/", "-q 0", "", 0},
-		{"-x", "not read\n", "/", "-x a -x b -n 2", "a\nb\n", 0},
+		{"-x", "not read\n", "/", "-x a -x b -q 0.2", "a\nb\n", 0},
 		{"-n", "a\nb\nc\n", "/", "-n 2", "a\nb\n", 0},
 		{"fewer than -n", "a\n", "/", "-n 2 -q 0.1", "a\n", exitLost},
 		{"hexadecimal", "\x00\xff", "/", "-b -n 1", "00ff\n", 0},
@@ -530,6 +531,93 @@ func TestReconnectStops(t *testing.T) {
 		"/status?status=404": exitConnect,
 	} {
 		ws(t, "", status, "connect", "-reconnect", "-q", "-1", url+path)
+	}
+}
+
+// The messages of the command line are sent, also if enough have come before.
+func TestConnectSendsAll(t *testing.T) {
+	received := make(chan int, 1)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, err := websocket.Upgrade(w, r)
+		if err != nil {
+			return
+		}
+		c.Write(t.Context(), typeText, []byte("hello"))
+		n := 0
+		for _, err := range c.Messages(t.Context()) {
+			if err == nil {
+				n++
+			}
+		}
+		received <- n
+	}))
+	defer srv.Close()
+	args := []string{"connect", "-n", "1", srv.URL}
+	for i := range 1000 {
+		args = append(args, "-x", fmt.Sprint(i))
+	}
+	ws(t, "", exitOK, args...)
+	if n := <-received; n != 1000 {
+		t.Errorf("%d messages have come, want 1000", n)
+	}
+}
+
+// What has come is printed, also if it could not be before the end.
+func TestConnectPrintsAll(t *testing.T) {
+	sent := make(chan struct{})
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, err := websocket.Upgrade(w, r)
+		if err != nil {
+			return
+		}
+		defer c.CloseNow()
+		for i := range 10 {
+			c.Write(t.Context(), typeText, fmt.Append(nil, i))
+		}
+		ended := c.CloseRead(t.Context())
+		c.Ping(ended) // which is answered when all that came before was read
+		close(sent)
+		<-ended.Done()
+	}))
+	defer srv.Close()
+	c := newCall(t)
+	slow := &slowWriter{Writer: &c.out, begun: make(chan struct{}), goOn: make(chan struct{})}
+	c.sys.stdout = slow
+	c.start("connect", srv.URL)
+	<-slow.begun
+	<-sent
+	c.stop()
+	close(slow.goOn)
+	c.wait(exitOK)
+	if got, want := c.out.String(), "0\n1\n2\n3\n4\n5\n6\n7\n8\n9\n"; got != want {
+		t.Errorf("got %q", got)
+	}
+}
+
+// A slowWriter holds up the first Write.
+type slowWriter struct {
+	io.Writer
+	once        sync.Once
+	begun, goOn chan struct{}
+}
+
+func (w *slowWriter) Write(p []byte) (int, error) {
+	w.once.Do(func() { close(w.begun) })
+	<-w.goOn
+	return w.Writer.Write(p)
+}
+
+func TestOpenInput(t *testing.T) {
+	f, err := os.Open("main.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := openInput(f); got != f {
+		t.Errorf("a file is replaced by %v", got)
+	}
+	f.Close()
+	if data, err := io.ReadAll(openInput(f)); len(data) != 0 || err != nil {
+		t.Errorf("one that is closed has %q, %v", data, err)
 	}
 }
 

@@ -76,6 +76,16 @@ func TestExecKilled(t *testing.T) {
 	c.stop()
 	c.wait(exitOK)
 
+	c, url = listen(t, "-exec", `(trap 'echo told >>`+file+`; exit' TERM; echo here; while sleep 0.01; do :; done) & wait`)
+	p = dial(t, url)
+	p.expect(typeText, "here")
+	p.CloseNow()
+	c.stop()
+	c.wait(exitOK)
+	if data, err := os.ReadFile(file); string(data) != "hello\ntold\n" || err != nil {
+		t.Errorf("the child has %q, %v", data, err)
+	}
+
 	for _, command := range []string{
 		"sleep 1000 & echo $!; wait",
 		"trap '' TERM; sleep 1000 & echo $!; wait",

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"github.com/tidewire/websocket"
 )
@@ -281,6 +282,7 @@ func TestListenEnds(t *testing.T) {
 	t.Parallel() // it waits
 	c, url := listen(t)
 	host := strings.TrimSuffix(strings.TrimPrefix(url, "ws://"), "/")
+	var conns []net.Conn
 	for _, request := range []string{"GET / HTTP/1.1\r\n",
 		"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
 			"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"} {
@@ -292,10 +294,17 @@ func TestListenEnds(t *testing.T) {
 		if _, err := io.WriteString(nc, request); err != nil {
 			t.Fatal(err)
 		}
+		conns = append(conns, nc)
 	}
 	c.err.await(t, " connected\n")
 	c.stop()
 	c.wait(exitOK)
+	for _, nc := range conns {
+		nc.SetReadDeadline(time.Now().Add(time.Second))
+		if _, err := io.ReadAll(nc); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%v is still connected", nc.LocalAddr())
+		}
+	}
 }
 
 // writePair writes a certificate and its key into files.
