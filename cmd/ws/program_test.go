@@ -5,8 +5,11 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
+	"net"
+	"net/http/httptest"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -79,5 +82,39 @@ func TestProgramBinary(t *testing.T) {
 	got, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(out)))
 	if !bytes.Equal(got, want) || err != nil {
 		t.Errorf("%d bytes came back, %v", len(got), err)
+	}
+}
+
+// The proxy of the environment is asked, unless another way is asked for.
+func TestProgramProxy(t *testing.T) {
+	nobody, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody.Close()
+	socket := filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := httptest.NewUnstartedServer(testHandler(t))
+	srv.Listener = l
+	srv.Start()
+	defer srv.Close()
+	for _, test := range []struct {
+		args   string
+		status int
+		want   string
+	}{
+		{"", exitConnect, nobody.Addr().String()},
+		{"-proxy none", exitConnect, "another spelling"},
+		{"-unix " + socket, exitOK, "a\n"},
+	} {
+		cmd := program(t, append([]string{"connect", "-x", "a", "-n", "1", "name.invalid"}, strings.Fields(test.args)...)...)
+		cmd.Env = append(cmd.Env, "HTTP_PROXY=http://"+nobody.Addr().String(), "NO_PROXY=")
+		out, err := cmd.CombinedOutput()
+		if got := exitStatus(t, err); got != test.status || !strings.Contains(string(out), test.want) {
+			t.Errorf("%q: exit status %d, want %d, and %q lacks %q", test.args, got, test.status, out, test.want)
+		}
 	}
 }
