@@ -40,7 +40,8 @@ What is sent
 What is printed
   -B, -base64           print binary messages as base64 (default: hexadecimal)
   -pretty               indent messages that are JSON
-  -json                 print one JSON object for each event, messages included
+  -json                 print one JSON object for each event: open, message,
+                        retry, close, error
   -n, -count N          exit after N messages
   -v, -verbose          print the opening handshake and every frame
 
