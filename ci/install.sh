@@ -20,6 +20,8 @@ needs tinyproxy tinyproxy-bin
 needs squid squid
 needs danted dante-server
 needs microsocks microsocks
+needs redis-server redis-server
+needs tmux tmux
 python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
 
 if ((${#packages[@]} == 0)); then
