@@ -83,8 +83,8 @@ func (g guest) next(t *testing.T) string {
 	return string(p)
 }
 
-// await waits for a condition.
-func await(t *testing.T, what string, ok func() bool) {
+// Await waits for a condition.
+func Await(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
@@ -96,7 +96,7 @@ func await(t *testing.T, what string, ok func() bool) {
 func (e Engine) awaitSubscribers(t *testing.T, n int, topics ...string) {
 	t.Helper()
 	for _, topic := range topics {
-		await(t, fmt.Sprintf("%d subscribers of %s", n, topic), func() bool { return e.Subscribers(t, topic) == n })
+		Await(t, fmt.Sprintf("%d subscribers of %s", n, topic), func() bool { return e.Subscribers(t, topic) == n })
 	}
 }
 
@@ -208,7 +208,7 @@ func testDown(t *testing.T, e Engine) {
 		e.Stop(t)
 		close(stopped)
 	}()
-	await(t, "an error", func() bool { return sendNext() != nil })
+	Await(t, "an error", func() bool { return sendNext() != nil })
 	<-stopped
 	for range 3 {
 		if sendNext() == nil {
@@ -218,7 +218,7 @@ func testDown(t *testing.T, e Engine) {
 	e.Start(t)
 	for _, n := range []*node{x, y} {
 		var gap string
-		await(t, "a gap", func() bool {
+		Await(t, "a gap", func() bool {
 			sendNext()
 			select {
 			case gap = <-n.gaps:
@@ -231,7 +231,7 @@ func testDown(t *testing.T, e Engine) {
 			t.Errorf("got a gap of %q", gap)
 		}
 	}
-	await(t, "no error", func() bool { return sendNext() == nil })
+	Await(t, "no error", func() bool { return sendNext() == nil })
 	first := sent
 	for range 100 {
 		if err := sendNext(); err != nil {

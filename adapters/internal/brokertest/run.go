@@ -107,33 +107,35 @@ func (p *Proxy) close() {
 	p.work.Wait()
 }
 
-// A run is a Broker that runs, and what it has heard.
-type run struct {
+// A Run is a Broker that runs, and what it has heard.
+type Run struct {
 	hub.Broker
+	Heard chan string // the data of envelopes
+	Gaps  chan string
+
 	cancel context.CancelFunc
 	ended  chan struct{} // Run has returned err
 	err    error
-	heard  chan string
-	gaps   chan string
 }
 
-func start(t *testing.T, b hub.Broker) *run {
+// Start runs a Broker until the test ends.
+func Start(t *testing.T, b hub.Broker) *Run {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	r := &run{
-		Broker: b, cancel: cancel, ended: make(chan struct{}),
-		heard: make(chan string, 10_000), gaps: make(chan string, 100),
+	r := &Run{
+		Broker: b, Heard: make(chan string, 10_000), Gaps: make(chan string, 100),
+		cancel: cancel, ended: make(chan struct{}),
 	}
 	go func() {
 		defer close(r.ended)
-		r.err = b.Run(ctx, func(e hub.Envelope) { r.heard <- string(e.Data) }, func(topic string) { r.gaps <- topic })
+		r.err = b.Run(ctx, func(e hub.Envelope) { r.Heard <- string(e.Data) }, func(topic string) { r.Gaps <- topic })
 	}()
 	t.Cleanup(func() { r.stop(t) })
 	return r
 }
 
 // stop ends the run, and returns how long that took.
-func (r *run) stop(t *testing.T) time.Duration {
+func (r *Run) stop(t *testing.T) time.Duration {
 	t.Helper()
 	began := time.Now()
 	r.cancel()
@@ -145,18 +147,29 @@ func (r *run) stop(t *testing.T) time.Duration {
 	return time.Since(began)
 }
 
-func (r *run) subscribe(t *testing.T, topic string) {
+// Subscribe subscribes to a topic, which may not succeed at once.
+func (r *Run) Subscribe(t *testing.T, topic string) {
 	t.Helper()
-	await(t, "Subscribe", func() bool { return r.Subscribe(t.Context(), topic) == nil })
+	Await(t, "Subscribe", func() bool { return r.Broker.Subscribe(t.Context(), topic) == nil })
 }
 
-func (r *run) publish(t *testing.T, data string) error {
+// Publish publishes to the topic "all", within a second.
+func (r *Run) Publish(t *testing.T, data string) error {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
-	return r.Publish(ctx, hub.Envelope{Node: "n", Topic: "all", Type: websocket.MessageText, Data: []byte(data)})
+	return r.Broker.Publish(ctx, hub.Envelope{Node: "n", Topic: "all", Type: websocket.MessageText, Data: []byte(data)})
 }
 
-// receive returns what comes next.
+// Want receives from Heard or Gaps.
+func Want(t *testing.T, from <-chan string, want ...string) {
+	t.Helper()
+	for _, want := range want {
+		if got := receive(t, from); got != want {
+			t.Fatalf("got %q, want %q", got, want)
+		}
+	}
+}
+
 func receive(t *testing.T, from <-chan string) string {
 	t.Helper()
 	select {
@@ -171,41 +184,37 @@ func receive(t *testing.T, from <-chan string) string {
 // TestSilent tests that a Broker finds that a connection is dead on which nothing comes. It is one
 // that pings often, through the proxy; another is connected directly.
 func TestSilent(t *testing.T, proxy *Proxy, through, other hub.Broker) {
-	a, b := start(t, other), start(t, through)
-	b.subscribe(t, "all")
-	if err := a.publish(t, "before"); err != nil {
+	a, b := Start(t, other), Start(t, through)
+	b.Subscribe(t, "all")
+	if err := a.Publish(t, "before"); err != nil {
 		t.Fatal(err)
 	}
-	if got := receive(t, b.heard); got != "before" {
-		t.Fatalf("got %q", got)
-	}
+	Want(t, b.Heard, "before")
 	proxy.stall()
 	before := proxy.count()
-	if err := a.publish(t, "lost"); err != nil {
+	if err := a.Publish(t, "lost"); err != nil {
 		t.Fatal(err)
 	}
-	await(t, "another connection", func() bool { return proxy.count() > before })
+	Await(t, "another connection", func() bool { return proxy.count() > before })
 	select {
-	case gap := <-b.gaps:
+	case gap := <-b.Gaps:
 		t.Errorf("a gap of %q while nothing passes", gap)
 	default:
 	}
 	began := time.Now()
-	if err := b.publish(t, "can't be carried"); err == nil {
+	if err := b.Publish(t, "can't be carried"); err == nil {
 		t.Error("Publish returns no error")
 	}
 	if took := time.Since(began); took > 2*time.Second {
 		t.Errorf("Publish took %v, with a context of a second", took)
 	}
 	proxy.resume()
-	if gap := receive(t, b.gaps); gap != "" {
-		t.Errorf("got a gap of %q", gap)
-	}
-	if err := a.publish(t, "after"); err != nil {
+	Want(t, b.Gaps, "")
+	if err := a.Publish(t, "after"); err != nil {
 		t.Fatal(err)
 	}
 	for {
-		switch got := receive(t, b.heard); got {
+		switch got := receive(t, b.Heard); got {
 		case "after":
 			return
 		case "can't be carried": // which nobody knew
@@ -218,10 +227,10 @@ func TestSilent(t *testing.T, proxy *Proxy, through, other hub.Broker) {
 // TestEnds tests that Run returns when its context ends, and leaves no goroutine behind: while
 // there is traffic, and while the engine is away.
 func TestEnds(t *testing.T, e Engine) {
-	cycle := func(during func(r *run)) {
+	cycle := func(during func(r *Run)) {
 		t.Helper()
-		r := start(t, e.Broker(t))
-		r.subscribe(t, "all")
+		r := Start(t, e.Broker(t))
+		r.Subscribe(t, "all")
 		during(r)
 		if took := r.stop(t); took > 2*time.Second {
 			t.Errorf("Run took %v to return", took)
@@ -229,28 +238,28 @@ func TestEnds(t *testing.T, e Engine) {
 		if r.err != context.Canceled {
 			t.Errorf("Run returned %v", r.err)
 		}
-		if r.Subscribe(t.Context(), "room:late") == nil {
+		if r.Broker.Subscribe(t.Context(), "room:late") == nil {
 			t.Error("Subscribe returned no error after the end")
 		}
 	}
-	traffic := func(r *run) {
+	traffic := func(r *Run) {
 		for i := range 100 {
-			if err := r.publish(t, fmt.Sprint(i)); err != nil {
+			if err := r.Publish(t, fmt.Sprint(i)); err != nil {
 				t.Fatal(err)
 			}
 		}
-		receive(t, r.heard)
+		receive(t, r.Heard)
 	}
 	cycle(traffic)
 	goroutines := runtime.NumGoroutine()
 	for range 10 {
 		cycle(traffic)
 	}
-	await(t, fmt.Sprintf("%d goroutines", goroutines), func() bool { return runtime.NumGoroutine() <= goroutines })
-	cycle(func(r *run) {
+	Await(t, fmt.Sprintf("%d goroutines", goroutines), func() bool { return runtime.NumGoroutine() <= goroutines })
+	cycle(func(r *Run) {
 		e.Stop(t)
-		await(t, "an error", func() bool { return r.publish(t, "lost") != nil })
+		Await(t, "an error", func() bool { return r.Publish(t, "lost") != nil })
 	})
-	await(t, fmt.Sprintf("%d goroutines", goroutines), func() bool { return runtime.NumGoroutine() <= goroutines })
+	Await(t, fmt.Sprintf("%d goroutines", goroutines), func() bool { return runtime.NumGoroutine() <= goroutines })
 	e.Start(t)
 }
