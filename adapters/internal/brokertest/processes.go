@@ -50,7 +50,7 @@ func TestProcesses(t *testing.T, engine string, subscribers func(t *testing.T, t
 }
 
 func testProcesses(t *testing.T, engine string, subscribers func(t *testing.T, topic string) int, processes int) {
-	const members, messages = 10_000, 10
+	const members, messages = 10_000, 5
 	var children []*child
 	for i := range processes {
 		share := members / processes
@@ -108,7 +108,7 @@ func startChild(t *testing.T, job task) *child {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	cmd := exec.CommandContext(ctx, executable)
 	cmd.Env = append(os.Environ(), taskVariable+"="+string(p))
 	cmd.Stderr = t.Output()
@@ -289,7 +289,7 @@ func (c *crowd) fail(err error) {
 // awaitAll waits until as much has been received as there is to come, or long enough.
 func (c *crowd) awaitAll() {
 	want := int64(c.job.Members * c.job.Processes * 2 * c.job.Messages)
-	for deadline := time.Now().Add(patience); c.received.Load() < want && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(2 * patience); c.received.Load() < want && time.Now().Before(deadline); {
 		time.Sleep(5 * time.Millisecond)
 	}
 }

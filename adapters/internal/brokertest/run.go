@@ -227,6 +227,8 @@ func TestSilent(t *testing.T, proxy *Proxy, through, other hub.Broker) {
 // TestEnds tests that Run returns when its context ends, and leaves no goroutine behind: while
 // there is traffic, and while the engine is away.
 func TestEnds(t *testing.T, e Engine) {
+	other := Start(t, e.Broker(t))
+	other.Subscribe(t, "all")
 	cycle := func(during func(r *Run)) {
 		t.Helper()
 		r := Start(t, e.Broker(t))
@@ -244,7 +246,7 @@ func TestEnds(t *testing.T, e Engine) {
 	}
 	traffic := func(r *Run) {
 		for i := range 100 {
-			if err := r.Publish(t, fmt.Sprint(i)); err != nil {
+			if err := other.Publish(t, fmt.Sprint(i)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -252,14 +254,18 @@ func TestEnds(t *testing.T, e Engine) {
 	}
 	cycle(traffic)
 	goroutines := runtime.NumGoroutine()
+	awaitNoMore := func() {
+		t.Helper()
+		Await(t, fmt.Sprintf("%d goroutines", goroutines), func() bool { return runtime.NumGoroutine() <= goroutines })
+	}
 	for range 10 {
 		cycle(traffic)
 	}
-	Await(t, fmt.Sprintf("%d goroutines", goroutines), func() bool { return runtime.NumGoroutine() <= goroutines })
+	awaitNoMore()
 	cycle(func(r *Run) {
 		e.Stop(t)
 		Await(t, "an error", func() bool { return r.Publish(t, "lost") != nil })
 	})
-	Await(t, fmt.Sprintf("%d goroutines", goroutines), func() bool { return runtime.NumGoroutine() <= goroutines })
+	awaitNoMore()
 	e.Start(t)
 }
