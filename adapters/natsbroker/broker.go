@@ -39,9 +39,9 @@ type Broker struct {
 	settled chan struct{}     // closed while nobody is just connecting
 }
 
-// New returns a Broker that connects to url, which may be several, separated by commas, as for
-// [nats.Connect]. Of its options, the Broker sets those about reconnecting, echo, pings, the
-// flusher, errors and the end.
+// New returns a Broker that connects to url, which may be several, separated by commas, with
+// options as for [nats.Connect]. The Broker itself sets NoReconnect, RetryOnFailedConnect, NoEcho,
+// PingInterval, MaxPingsOutstanding, FlusherTimeout, ErrorHandler and ClosedHandler.
 func New(url string, o Options, opts ...nats.Option) *Broker {
 	if o.Prefix == "" {
 		o.Prefix = "websocket."
@@ -55,10 +55,9 @@ func New(url string, o Options, opts ...nats.Option) *Broker {
 // Run implements [hub.Broker]. It is to be called once, and returns the cause of ctx.
 func (b *Broker) Run(ctx context.Context, deliver func(hub.Envelope), gap func(topic string)) error {
 	delays := backoff.Policy{Min: 250 * time.Millisecond, Max: 5 * time.Second}
-	again := func() {} // the first connection has missed nothing
 	for failures := 0; ; failures++ {
 		began := time.Now()
-		err := b.receive(ctx, deliver, gap, func() { again(); again = func() { gap("") } })
+		err := b.receive(ctx, deliver, gap)
 		b.settle(nil, fmt.Errorf("natsbroker: %w", err))
 		if delays.Resets(time.Since(began)) {
 			failures = 0
@@ -174,12 +173,16 @@ func (b *Broker) Unsubscribe(ctx context.Context, topic string) error {
 		return err
 	}
 	subject := b.subject(topic)
+	var sub *nats.Subscription
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	delete(b.topics, subject)
-	if c != nil && c.subscriptions[subject] != nil {
-		c.subscriptions[subject].Unsubscribe()
+	if c != nil {
+		sub = c.subscriptions[subject]
 		delete(c.subscriptions, subject)
+	}
+	b.mu.Unlock()
+	if sub != nil {
+		sub.Unsubscribe() // it fails only if the connection is lost, and with it the subscription
 	}
 	return nil
 }

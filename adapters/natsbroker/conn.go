@@ -25,11 +25,11 @@ const (
 
 // A conn is a connection. When it is lost it is given up.
 type conn struct {
-	nats          *nats.Conn
-	failed        chan error                    // of capacity 1: why it is lost
-	received      chan *nats.Msg                // from package nats, which does not wait if it is full
-	subscriptions map[string]*nats.Subscription // by subject; Broker.mu guards it
-	patience      time.Duration                 // with which answers are awaited
+	nats           *nats.Conn
+	failed         chan error                    // of capacity 1: why it is lost
+	received       chan *nats.Msg                // from package nats, which does not wait if it is full
+	subscriptions  map[string]*nats.Subscription // by subject; Broker.mu guards it
+	flusherTimeout time.Duration                 // of a write
 
 	mu      sync.Mutex
 	backlog []*nats.Msg   // what has been received
@@ -38,16 +38,18 @@ type conn struct {
 	wake    chan struct{} // of capacity 1: there is something in these
 }
 
-// receive makes a connection, and delivers what comes until it is lost. It calls complete when all is
-// subscribed to that was before.
-func (b *Broker) receive(ctx context.Context, deliver func(hub.Envelope), gap func(topic string), complete func()) error {
+// receive makes a connection, and delivers what comes until it is lost.
+func (b *Broker) receive(ctx context.Context, deliver func(hub.Envelope), gap func(topic string)) error {
 	c, err := b.connect(ctx)
 	if err != nil {
 		return err
 	}
 	defer c.nats.Close()
+	missed := len(c.subscriptions) > 0 // by those that were there before
 	b.settle(c, nil)
-	complete()
+	if missed {
+		gap("")
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	var collecting sync.WaitGroup
 	collecting.Go(func() { c.collect(ctx) })
@@ -75,19 +77,20 @@ func (b *Broker) connect(ctx context.Context) (*conn, error) {
 	}
 	b.mu.Unlock()
 	c := &conn{
-		failed:        make(chan error, 1),
-		received:      make(chan *nats.Msg, 1<<14),
-		subscriptions: make(map[string]*nats.Subscription),
-		patience:      2 * b.o.PingInterval,
-		wake:          make(chan struct{}, 1),
+		failed:         make(chan error, 1),
+		received:       make(chan *nats.Msg, 1<<14),
+		subscriptions:  make(map[string]*nats.Subscription),
+		flusherTimeout: b.o.PingInterval,
+		wake:           make(chan struct{}, 1),
 	}
 	var err error
 	c.nats, err = nats.Connect(b.url, slices.Concat(b.opts, []nats.Option{
 		nats.NoReconnect(),
+		nats.RetryOnFailedConnect(false),
 		nats.NoEcho(),
 		nats.PingInterval(b.o.PingInterval),
 		nats.MaxPingsOutstanding(1),
-		nats.FlusherTimeout(b.o.PingInterval),
+		nats.FlusherTimeout(c.flusherTimeout),
 		nats.ErrorHandler(c.onError),
 		nats.ClosedHandler(c.onClosed),
 	})...)
@@ -118,10 +121,10 @@ func (c *conn) subscribeAll(subjects []string) error {
 	return nil
 }
 
-// onError is told what the server has to complain of, and that c.received is full: then something is
-// lost. The call that lacks a permission sees that itself.
+// onError is told that something is dropped because c.received is full, or that a subscription was
+// refused: it is not known which one.
 func (c *conn) onError(_ *nats.Conn, _ *nats.Subscription, err error) {
-	if !errors.Is(err, nats.ErrPermissionViolation) {
+	if errors.Is(err, nats.ErrSlowConsumer) || errors.Is(err, nats.ErrMaxSubscriptionsExceeded) {
 		c.fail(err)
 	}
 }
@@ -138,22 +141,30 @@ func (c *conn) fail(err error) {
 	}
 }
 
-// confirm does something with a subject, and waits until the server has done it, or has complained.
+// confirm does something with a subject, and waits until the server has done it, or has refused. It
+// does not succeed if it takes as long as FlusherTimeout: what cannot be written in that time
+// package nats drops without a word.
 func (c *conn) confirm(ctx context.Context, subject string, do func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, c.flusherTimeout)
+	defer cancel()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	before := c.nats.LastError()
 	if err := do(); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.patience)
-	defer cancel()
-	if err := c.nats.FlushWithContext(ctx); err != nil {
+	if err := cmp.Or(c.nats.FlushWithContext(ctx), ctx.Err()); err != nil {
 		return err
 	}
-	err := c.nats.LastError()
-	if err == before || errors.Is(err, nats.ErrPermissionViolation) && !strings.Contains(err.Error(), strconv.Quote(subject)) {
+	switch err := c.nats.LastError(); {
+	case err == before:
 		return nil
+	case errors.Is(err, nats.ErrMaxSubscriptionsExceeded),
+		errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), strconv.Quote(subject)):
+		return err
 	}
-	return err
+	return nil
 }
 
 // collect puts what is received into the backlog, until ctx ends.
@@ -171,7 +182,7 @@ func (c *conn) collect(ctx context.Context) {
 func (c *conn) put(m *nats.Msg) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if size := len(m.Data) + overhead; c.size+size <= maxBacklog {
+	if size := len(m.Data) + overhead; c.size == 0 || c.size+size <= maxBacklog {
 		c.backlog, c.size = append(c.backlog, m), c.size+size
 	} else if !slices.Contains(c.dropped, m.Subject) {
 		c.dropped = append(c.dropped, m.Subject)

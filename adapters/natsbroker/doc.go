@@ -1,9 +1,11 @@
 // Package natsbroker joins the hubs of several processes by NATS.
 //
-//	h := hub.New[struct{}](hub.Options{Broker: natsbroker.New("nats://nats:4222", natsbroker.Options{})})
+//	b := natsbroker.New("nats://nats:4222", natsbroker.Options{})
+//	h := hub.New[struct{}](hub.Options{Broker: b})
 //
-// The Broker makes a connection of its own, because it has to know when one is lost, and another
-// takes its place: what package nats does about that keeps messages for later.
+// The Broker makes connections of its own, one after the other. A [nats.Conn] that connects again
+// by itself keeps what it could not send for later, and may say of what was lost that it was
+// carried.
 //
 // # Loss
 //
@@ -11,9 +13,9 @@
 // hub is told when there is a connection again and all is subscribed to. It is also told of topics
 // of which messages were dropped because 64 MiB waited to be delivered.
 //
-// Publish waits until the server has the message. An error says that it can't be known whether it
-// was carried. A message may not be larger than max_payload in the server's configuration, 1 MiB by
-// default, and a few bytes of it are the envelope's.
+// Publish waits until the server has the message. After an error it may have been carried
+// nevertheless. A message may not be larger than max_payload in the server's configuration, 1 MiB
+// by default, of which the envelope takes some bytes.
 //
 // # Time
 //

@@ -64,10 +64,9 @@ func (b *Broker) Run(ctx context.Context, deliver func(hub.Envelope), gap func(t
 		return errRing
 	}
 	delays := backoff.Policy{Min: 250 * time.Millisecond, Max: 5 * time.Second}
-	again := func() {} // the first connection has missed nothing
 	for failures := 0; ; failures++ {
 		began := time.Now()
-		err := b.receive(ctx, deliver, func() { again(); again = func() { gap("") } })
+		err := b.receive(ctx, deliver, gap)
 		b.disconnected(fmt.Errorf("redisbroker: %w", err))
 		if delays.Resets(time.Since(began)) {
 			failures = 0

@@ -31,6 +31,9 @@ func newCluster(t *testing.T, masters int) (addrs []string) {
 		s := newServer(t, "--dir", t.TempDir(), "--cluster-enabled", "yes", "--cluster-port", port, "--cluster-node-timeout", "2000")
 		node := s.client(t)
 		first, last := i*16384/masters, (i+1)*16384/masters-1
+		if err := node.Do(t.Context(), "cluster", "set-config-epoch", i+1).Err(); err != nil {
+			t.Fatal(err)
+		}
 		if err := node.ClusterAddSlotsRange(t.Context(), first, last).Err(); err != nil {
 			t.Fatal(err)
 		}

@@ -21,7 +21,7 @@ type conn struct {
 	// Broker.mu guards these.
 	requests   []request      // to be sent
 	unanswered map[string]int // how many requests, by channel
-	complete   bool           // all is subscribed to that was when the connection began
+	missed     bool           // there were subscriptions before, and not all are there again
 }
 
 // A request is to subscribe to a channel, or to unsubscribe from it.
@@ -40,9 +40,8 @@ func (c *conn) request(channel string, subscribe bool) {
 	}
 }
 
-// receive makes a connection, and delivers what comes until that fails. It calls complete when all
-// is subscribed to that was before.
-func (b *Broker) receive(ctx context.Context, deliver func(hub.Envelope), complete func()) error {
+// receive makes a connection, and delivers what comes until that fails.
+func (b *Broker) receive(ctx context.Context, deliver func(hub.Envelope), gap func(topic string)) error {
 	c, channels := b.connect(ctx)
 	defer c.pubsub.Close()
 	if err := c.subscribe(ctx, channels...); err != nil {
@@ -54,13 +53,13 @@ func (b *Broker) receive(ctx context.Context, deliver func(hub.Envelope), comple
 		cancel(b.send(ctx, c))
 		c.pubsub.Close() // which ends what is read
 	})
-	cancel(b.read(ctx, c, deliver, complete))
+	cancel(b.read(ctx, c, deliver, gap))
 	sending.Wait()
 	return context.Cause(ctx)
 }
 
-// connect returns a conn that is not connected yet, and the channels to begin with. One more of them
-// is that of no topic: of a cluster, the channels decide about the node.
+// connect returns a conn that is not connected yet, and the channels to begin with. One of them is
+// that of no topic: in a cluster, the node is chosen by a channel.
 func (b *Broker) connect(ctx context.Context) (*conn, []string) {
 	if cluster, ok := b.client.(*redis.ClusterClient); ok {
 		cluster.ReloadState(ctx) // another node may be the one
@@ -74,9 +73,10 @@ func (b *Broker) connect(ctx context.Context) (*conn, []string) {
 		unanswered: map[string]int{b.o.Prefix: 1},
 	}
 	channels := []string{b.o.Prefix}
-	for channel := range b.topics {
+	for channel, waiting := range b.topics {
 		channels = append(channels, channel)
 		c.unanswered[channel] = 1
+		c.missed = c.missed || waiting == nil
 	}
 	b.conn, b.down = c, nil
 	return c, channels
@@ -135,7 +135,7 @@ func (c *conn) unsubscribe(ctx context.Context, channels ...string) error {
 
 // read delivers what comes, until that fails. A timeout is a failure too: it may have come in the
 // middle of something.
-func (b *Broker) read(ctx context.Context, c *conn, deliver func(hub.Envelope), complete func()) error {
+func (b *Broker) read(ctx context.Context, c *conn, deliver func(hub.Envelope), gap func(topic string)) error {
 	for {
 		received, err := c.pubsub.ReceiveTimeout(ctx, 2*b.o.PingInterval)
 		if err != nil {
@@ -148,12 +148,12 @@ func (b *Broker) read(ctx context.Context, c *conn, deliver func(hub.Envelope), 
 				deliver(e)
 			}
 		case *redis.Subscription:
-			completed, err := b.answered(c, m)
+			complete, err := b.answered(c, m)
 			if err != nil {
 				return err
 			}
-			if completed {
-				complete()
+			if complete {
+				gap("")
 			}
 		}
 	}
@@ -166,10 +166,10 @@ func (b *Broker) subscribed(channel string) bool {
 	return ok
 }
 
-// answered notes an answer to a request, and reports whether all is subscribed to now. An answer
-// that answers nothing is an error: either go-redis has another connection, or Redis has ended the
-// subscription because the channel's slot has moved to another node.
-func (b *Broker) answered(c *conn, m *redis.Subscription) (completed bool, err error) {
+// answered notes an answer to a request, and reports whether all subscriptions of before are there
+// again. An answer that answers nothing is an error: either go-redis has another connection, or
+// Redis has ended the subscription because the channel's slot has moved to another node.
+func (b *Broker) answered(c *conn, m *redis.Subscription) (complete bool, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if c.unanswered[m.Channel] == 0 {
@@ -183,7 +183,7 @@ func (b *Broker) answered(c *conn, m *redis.Subscription) (completed bool, err e
 		waiting <- nil
 		b.topics[m.Channel] = nil
 	}
-	completed = !c.complete && len(c.unanswered) == 0
-	c.complete = c.complete || completed
-	return completed, nil
+	complete = c.missed && len(c.unanswered) == 0
+	c.missed = c.missed && !complete
+	return complete, nil
 }

@@ -14,7 +14,8 @@
 // client-output-buffer-limit in redis.conf, and those that are silent: each is pinged.
 //
 // To publish is not tried again, whatever the client's MaxRetries are: Redis could have done it and
-// only the answer be lost. An error of Publish says that it can't be known whether it was carried.
+// only the answer be lost. After an error of Publish the message may have been carried
+// nevertheless.
 //
 // # Time
 //

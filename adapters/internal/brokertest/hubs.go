@@ -169,13 +169,71 @@ func testMembership(t *testing.T, e Engine) {
 // the gap they do.
 func testDown(t *testing.T, e Engine) {
 	x, y := e.node(t), e.node(t)
-	here, there := x.enter(t, hub.Identity[none]{}), y.enter(t, hub.Identity[none]{})
+	here, there := &sender{x, x.enter(t, hub.Identity[none]{}), 0}, y.enter(t, hub.Identity[none]{})
 	e.awaitSubscribers(t, 2, "all")
+	numbers := there.numbers(t)
+	here.sendSome(t)
+	stopped := make(chan bool)
+	go func() {
+		e.Stop(t)
+		close(stopped)
+	}()
+	Await(t, "an error", func() bool { return here.send(t) != nil })
+	<-stopped
+	if here.send(t) == nil {
+		t.Error("Send returned no error")
+	}
+	e.Start(t)
+	for _, n := range []*node{x, y} {
+		Await(t, "a gap", func() bool {
+			here.send(t)
+			return len(n.gaps) > 0
+		})
+		Want(t, n.gaps, "")
+	}
+	Await(t, "no error", func() bool { return here.send(t) == nil })
+	first := here.sent
+	here.sendSome(t)
+	wantFrom(t, numbers, first, here.sent)
+}
+
+// A sender sends numbers from a node to all, of which one client is there.
+type sender struct {
+	node   *node
+	client guest
+	sent   int
+}
+
+// send sends the next number, which the client there gets whatever Send returns.
+func (s *sender) send(t *testing.T) error {
+	t.Helper()
+	began := time.Now()
+	_, err := s.node.All().Send(t.Context(), websocket.MessageText, fmt.Append(nil, s.sent))
+	if took := time.Since(began); took > 5*time.Second {
+		t.Fatalf("Send took %v", took)
+	}
+	if got := s.client.next(t); got != fmt.Sprint(s.sent) {
+		t.Fatalf("got %q, want %d", got, s.sent)
+	}
+	s.sent++
+	return err
+}
+
+func (s *sender) sendSome(t *testing.T) {
+	t.Helper()
+	for range 100 {
+		if err := s.send(t); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// numbers reads numbers until the test ends.
+func (g guest) numbers(t *testing.T) <-chan int {
 	numbers := make(chan int, 100_000)
 	var reading sync.WaitGroup
 	reading.Go(func() {
-		defer close(numbers)
-		for m, err := range there.Messages(context.Background()) {
+		for m, err := range g.Messages(context.Background()) {
 			n, parsed := strconv.Atoi(string(m.Data))
 			if err != nil || parsed != nil {
 				return
@@ -183,77 +241,32 @@ func testDown(t *testing.T, e Engine) {
 			numbers <- n
 		}
 	})
+	t.Cleanup(func() {
+		g.CloseNow()
+		reading.Wait()
+	})
+	return numbers
+}
 
-	sent := 0
-	sendNext := func() error {
-		t.Helper()
-		began := time.Now()
-		_, err := x.All().Send(t.Context(), websocket.MessageText, fmt.Append(nil, sent))
-		if took := time.Since(began); took > 5*time.Second {
-			t.Fatalf("Send took %v", took)
+// wantFrom checks that numbers come in order, each once, and all from first on to end.
+func wantFrom(t *testing.T, numbers <-chan int, first, end int) {
+	t.Helper()
+	last, complete := -1, 0
+	for last < end-1 {
+		var n int
+		select {
+		case n = <-numbers:
+		case <-time.After(patience):
+			t.Fatalf("nothing comes after %d", last)
 		}
-		if got := here.next(t); got != fmt.Sprint(sent) {
-			t.Fatalf("got %q, want %d", got, sent)
-		}
-		sent++
-		return err
-	}
-	for range 100 {
-		if err := sendNext(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	stopped := make(chan bool)
-	go func() {
-		e.Stop(t)
-		close(stopped)
-	}()
-	Await(t, "an error", func() bool { return sendNext() != nil })
-	<-stopped
-	for range 3 {
-		if sendNext() == nil {
-			t.Error("Send returned no error")
-		}
-	}
-	e.Start(t)
-	for _, n := range []*node{x, y} {
-		var gap string
-		Await(t, "a gap", func() bool {
-			sendNext()
-			select {
-			case gap = <-n.gaps:
-				return true
-			default:
-				return false
-			}
-		})
-		if gap != "" {
-			t.Errorf("got a gap of %q", gap)
-		}
-	}
-	Await(t, "no error", func() bool { return sendNext() == nil })
-	first := sent
-	for range 100 {
-		if err := sendNext(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	last := -1
-	complete := 0
-	for n := range numbers {
 		if n <= last {
 			t.Errorf("%d came after %d", n, last)
 		}
 		if last = n; n >= first {
 			complete++
 		}
-		if n == sent-1 {
-			break
-		}
 	}
-	if complete != sent-first {
-		t.Errorf("after the gap %d of %d came", complete, sent-first)
+	if complete != end-first {
+		t.Errorf("after the gap %d of %d came", complete, end-first)
 	}
-	there.CloseNow()
-	reading.Wait()
 }

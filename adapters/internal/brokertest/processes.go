@@ -41,8 +41,8 @@ type report struct {
 const taskVariable = "BROKERTEST_TASK"
 
 // TestProcesses tests hubs of two and of three processes, with 10,000 members on loopback
-// connections: what each of the processes sends to all, and to a room, reaches each member once, and
-// in order. The processes are this program, whose TestMain calls Child.
+// connections: what each of the processes sends to all, and to a room, reaches each member once,
+// and in order. The processes are this program, whose TestMain calls Child.
 func TestProcesses(t *testing.T, engine string, subscribers func(t *testing.T, topic string) int) {
 	for _, processes := range []int{2, 3} {
 		t.Run(fmt.Sprint(processes), func(t *testing.T) { testProcesses(t, engine, subscribers, processes) })
@@ -158,7 +158,7 @@ func (c *child) await(t *testing.T, want string) {
 	}
 }
 
-// Child is what a process of TestProcesses does. It returns false at once in a program that is none.
+// Child does the task of a process of TestProcesses, and returns false in a program that is none.
 func Child(stdin io.Reader, stdout io.Writer, open func(engine string) hub.Broker) bool {
 	p, ok := os.LookupEnv(taskVariable)
 	if !ok {
@@ -175,8 +175,8 @@ func Child(stdin io.Reader, stdout io.Writer, open func(engine string) hub.Broke
 	return true
 }
 
-// do does the task: it says each step on stdout when it is done, and waits for a line on stdin before
-// the next.
+// do does the task: it says each step on stdout when it is done, and waits for a line on stdin
+// before the next.
 func (job task) do(stdin *bufio.Reader, stdout io.Writer, b hub.Broker) error {
 	say := func(what string) error {
 		fmt.Fprintln(stdout, what)
@@ -223,7 +223,7 @@ func (job task) send(h *hub.Hub[none]) error {
 			p := fmt.Sprintf("%d %d %d", job.Process, topic, i)
 			r, err := target.Send(context.Background(), websocket.MessageText, []byte(p))
 			if err != nil || r.Queued != job.Members {
-				return fmt.Errorf("Send: %+v, %w", r, err)
+				return fmt.Errorf("sending: %+v, %w", r, err)
 			}
 		}
 	}

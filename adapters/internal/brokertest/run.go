@@ -196,10 +196,8 @@ func TestSilent(t *testing.T, proxy *Proxy, through, other hub.Broker) {
 		t.Fatal(err)
 	}
 	Await(t, "another connection", func() bool { return proxy.count() > before })
-	select {
-	case gap := <-b.Gaps:
-		t.Errorf("a gap of %q while nothing passes", gap)
-	default:
+	if len(b.Gaps) > 0 {
+		t.Errorf("a gap of %q while nothing passes", <-b.Gaps)
 	}
 	began := time.Now()
 	if err := b.Publish(t, "can't be carried"); err == nil {
