@@ -27,7 +27,7 @@ done < <(find . -name go.mod -not -path '*/testdata/*' | sort)
 echo 'no package prints or logs'
 printing=$(find . -name '*.go' -not -name '*_test.go' \
 	-not -path './internal/testnet/*' -not -path './internal/idle/*' -not -path './examples/*' \
-	-not -path './interop/*' -not -path './cmd/*' -not -path './autobahn/*' -not -path './bench/*' -not -path './ci/*' \
+	-not -path './interop/*' -not -path './cmd/*' -not -path './adapters/chat/*' -not -path './autobahn/*' -not -path './bench/*' -not -path './ci/*' \
 	-exec grep -nE '^[^/]*(\<(fmt\.Print|log\.[A-Z]|slog\.|os\.Std)|(^|[^.[:alnum:]])println?\()' {} + |
 	grep -vE '^\./server\.go:[0-9]+:\s*log\.Printf\(format, args\.\.\.\)$' || true)
 [[ -z $printing ]] || fail "prints or logs: $printing"

@@ -21,7 +21,8 @@ import (
 type Broker interface {
 	// Run delivers what is published to the topics that are subscribed to, until ctx ends. It gets
 	// over failures by itself, subscribes anew then, and calls gap with the topic, or "" for all of
-	// them, of which something may have been lost. If it returns before, it is called again.
+	// them, of which something may have been lost; neither function while it is in one of them. If it
+	// returns before, it is called again.
 	Run(ctx context.Context, deliver func(Envelope), gap func(topic string)) error
 
 	// Publish returns an error if the envelope can't be carried now. It is not to be kept for later.
@@ -233,7 +234,7 @@ var errRunEnded = errors.New("hub: the Broker has ended without an error")
 func (r *relay[M]) run() {
 	for failures := 0; ; failures++ {
 		began := time.Now()
-		err := r.h.o.Broker.Run(r.ctx, r.h.deliver, r.gap)
+		err := r.h.o.Broker.Run(r.ctx, r.h.deliver, r.broken)
 		if r.ctx.Err() != nil {
 			return
 		}
@@ -245,8 +246,22 @@ func (r *relay[M]) run() {
 			failures = 0
 		}
 		r.sleep(r.policy.Delay(failures))
-		r.gap("")
+		r.broken("")
 	}
+}
+
+// broken is told of gaps by the Broker. It is back then, so what has failed may be tried at once.
+func (r *relay[M]) broken(topic string) {
+	r.mu.Lock()
+	for name, t := range r.topics {
+		if t.unsure {
+			t.retry = time.Time{}
+			heap.Push(&r.tasks, task{time.Now(), name})
+		}
+	}
+	r.mu.Unlock()
+	r.wake()
+	r.gap(topic)
 }
 
 func (r *relay[M]) gap(topic string) {
@@ -286,6 +301,10 @@ func (r *relay[M]) want(name string, wanted bool) {
 	}
 	heap.Push(&r.tasks, task{at, name})
 	r.mu.Unlock()
+	r.wake()
+}
+
+func (r *relay[M]) wake() {
 	select {
 	case r.todo <- struct{}{}:
 	default:

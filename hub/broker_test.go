@@ -275,6 +275,32 @@ func TestOneBadTopic(t *testing.T) {
 	})
 }
 
+// A Broker that is back after a long time is asked at once for the topics that it had refused.
+func TestBackAfterLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bus := new(hubtest.Bus)
+		s := &spy{Broker: bus.Broker()}
+		h := hub.New[none](hub.Options{Broker: s})
+		defer h.Shutdown(t.Context(), websocket.StatusGoingAway, 0)
+		bus.SetDown(true)
+		enter(t, h, hub.Identity[none]{User: "Alice", Rooms: []string{"x"}}).CloseRead(t.Context())
+		for range 20 {
+			time.Sleep(10 * time.Minute)
+			s.seen()
+			synctest.Wait()
+			if calls := s.seen(); len(calls) > 0 {
+				continue // in the middle of trying
+			}
+			bus.SetDown(false)
+			time.Sleep(1100 * time.Millisecond)
+			if calls := s.seen(); len(calls) != 3 {
+				t.Errorf("a second after it was back: %q", calls)
+			}
+			return
+		}
+	})
+}
+
 // linger is for how long topics are kept.
 const linger = 5 * time.Second
 

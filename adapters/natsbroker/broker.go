@@ -52,7 +52,7 @@ func New(url string, o Options, opts ...nats.Option) *Broker {
 	return &Broker{url: url, o: o, opts: opts, topics: make(map[string]string), settled: make(chan struct{})}
 }
 
-// Run implements [hub.Broker]. It is to be called once, and returns the cause of ctx.
+// Run implements [hub.Broker]. It returns the cause of ctx.
 func (b *Broker) Run(ctx context.Context, deliver func(hub.Envelope), gap func(topic string)) error {
 	delays := backoff.Policy{Min: 250 * time.Millisecond, Max: 5 * time.Second}
 	for failures := 0; ; failures++ {
@@ -84,6 +84,9 @@ func (b *Broker) settle(c *conn, down error) {
 
 // current returns the connection, when nobody is connecting.
 func (b *Broker) current(ctx context.Context) (*conn, error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
 	b.mu.Lock()
 	settled := b.settled
 	b.mu.Unlock()

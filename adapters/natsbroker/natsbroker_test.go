@@ -98,10 +98,7 @@ func TestBroker(t *testing.T) {
 	hubtest.TestBroker(t, func(t *testing.T) (a, b hub.Broker) {
 		s = newServer(t, natsserver.Options{})
 		return s.open(), s.open()
-	}, func(t *testing.T) {
-		s.stop()
-		s.restart(t)
-	})
+	}, func(*testing.T) { s.stop() }, func(t *testing.T) { s.restart(t) })
 }
 
 func TestHubs(t *testing.T) { brokertest.TestHubs(t, newServer(t, natsserver.Options{}).engine()) }

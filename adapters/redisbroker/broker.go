@@ -56,8 +56,8 @@ func New(client redis.UniversalClient, o Options) *Broker {
 
 var errRing = errors.New("redisbroker: a redis.Ring does not carry messages between its servers")
 
-// Run implements [hub.Broker]. It is to be called once. It returns the cause of ctx, or an error if
-// the client is a [redis.Ring].
+// Run implements [hub.Broker]. It returns the cause of ctx, or an error if the client is a
+// [redis.Ring].
 func (b *Broker) Run(ctx context.Context, deliver func(hub.Envelope), gap func(topic string)) error {
 	if _, ok := b.client.(*redis.Ring); ok {
 		b.disconnected(errRing)
@@ -126,6 +126,9 @@ func (b *Broker) Publish(ctx context.Context, e hub.Envelope) error {
 // Subscribe implements [hub.Broker]. It returns an error if there is no connection to Redis, or it
 // is lost before Redis has answered; before Run is called it waits.
 func (b *Broker) Subscribe(ctx context.Context, topic string) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	channel := b.o.Prefix + topic
 	answer := make(chan error, 1)
 	b.mu.Lock()
@@ -147,8 +150,11 @@ func (b *Broker) Subscribe(ctx context.Context, topic string) error {
 	}
 }
 
-// Unsubscribe implements [hub.Broker]. It does not wait, and returns no error.
+// Unsubscribe implements [hub.Broker]. It does not wait.
 func (b *Broker) Unsubscribe(ctx context.Context, topic string) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	b.forget(b.o.Prefix + topic)
 	return nil
 }

@@ -82,7 +82,7 @@ func TestCluster(t *testing.T) {
 				hubtest.TestBroker(t, func(t *testing.T) (a, b hub.Broker) {
 					o := redisbroker.Options{Prefix: rand.Text(), Sharded: sharded}
 					return redisbroker.New(clusterClient(t, addrs), o), redisbroker.New(clusterClient(t, addrs), o)
-				}, nil)
+				}, nil, nil)
 			})
 		}
 	}

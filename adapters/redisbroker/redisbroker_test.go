@@ -134,10 +134,7 @@ func TestBroker(t *testing.T) {
 					return redisbroker.New(clientOf(t, &redis.Options{Addr: s.addr, Protocol: test.protocol}), redisbroker.Options{})
 				}
 				return open(), open()
-			}, func(t *testing.T) {
-				s.stop()
-				s.restart(t)
-			})
+			}, func(*testing.T) { s.stop() }, func(t *testing.T) { s.restart(t) })
 		})
 	}
 }

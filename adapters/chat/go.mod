@@ -1,0 +1,33 @@
+module github.com/tidewire/websocket/adapters/chat
+
+go 1.26.0
+
+replace (
+	github.com/tidewire/websocket => ../../
+	github.com/tidewire/websocket/adapters/natsbroker => ../natsbroker
+	github.com/tidewire/websocket/adapters/redisbroker => ../redisbroker
+)
+
+require (
+	github.com/nats-io/nats-server/v2 v2.15.2
+	github.com/nats-io/nats.go v1.55.0
+	github.com/redis/go-redis/v9 v9.23.0
+	github.com/tidewire/websocket v0.0.0-00010101000000-000000000000
+	github.com/tidewire/websocket/adapters/natsbroker v0.0.0-00010101000000-000000000000
+	github.com/tidewire/websocket/adapters/redisbroker v0.0.0-00010101000000-000000000000
+)
+
+require (
+	github.com/antithesishq/antithesis-sdk-go v0.8.0-default-no-op // indirect
+	github.com/cespare/xxhash/v2 v2.3.0 // indirect
+	github.com/google/go-tpm v0.9.8 // indirect
+	github.com/klauspost/compress v1.20.3 // indirect
+	github.com/minio/highwayhash v1.0.4 // indirect
+	github.com/nats-io/jwt/v2 v2.8.2 // indirect
+	github.com/nats-io/nkeys v0.4.16 // indirect
+	github.com/nats-io/nuid v1.0.1 // indirect
+	go.uber.org/atomic v1.12.0 // indirect
+	golang.org/x/crypto v0.58.0 // indirect
+	golang.org/x/sys v0.49.0 // indirect
+	golang.org/x/time v0.16.0 // indirect
+)
