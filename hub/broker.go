@@ -22,7 +22,7 @@ type Broker interface {
 	// Run delivers what is published to the topics that are subscribed to, until ctx ends. It gets
 	// over failures by itself, subscribes anew then, and calls gap with the topic, or "" for all of
 	// them, of which something may have been lost; neither function while it is in one of them. If it
-	// returns before, it is called again.
+	// returns before, it is called again, and calls gap with "" when it has subscribed anew.
 	Run(ctx context.Context, deliver func(Envelope), gap func(topic string)) error
 
 	// Publish returns an error if the envelope can't be carried now. It is not to be kept for later.
@@ -130,31 +130,31 @@ func (h *Hub[M]) deliver(e Envelope) {
 	defer h.relay.recent.Unlock()
 	had := h.relay.recent.clients(e.Node + " " + e.ID)
 	for c := range to.Clients() {
-		if _, already := had[c]; !already {
-			had[c] = struct{}{}
+		if _, already := had[c.number]; !already {
+			had[c.number] = struct{}{}
 			c.push(it)
 		}
 	}
 }
 
 // A recent tells which clients have had a message to several topics: it comes once for each.
-type recent[M any] struct {
+type recent struct {
 	sync.Mutex
-	now, before map[string]map[*Client[M]]struct{} // by the message
-	since       time.Time                          // there is now
+	now, before map[string]map[uint64]struct{} // by the message; the numbers of clients
+	since       time.Time                      // there is now
 }
 
 // recently is for how long messages are remembered, at the least.
 const recently = 30 * time.Second
 
-func (r *recent[M]) clients(message string) map[*Client[M]]struct{} {
+func (r *recent) clients(message string) map[uint64]struct{} {
 	if time.Since(r.since) > recently {
-		r.before, r.now, r.since = r.now, make(map[string]map[*Client[M]]struct{}), time.Now()
+		r.before, r.now, r.since = r.now, make(map[string]map[uint64]struct{}), time.Now()
 	}
 	had := r.now[message]
 	if had == nil {
 		if had = r.before[message]; had == nil {
-			had = make(map[*Client[M]]struct{})
+			had = make(map[uint64]struct{})
 		}
 		r.now[message] = had
 	}
@@ -167,7 +167,7 @@ const linger = 5 * time.Second
 // A relay is what a Hub has to do with its Broker.
 type relay[M any] struct {
 	h      *Hub[M]
-	recent recent[M]
+	recent recent
 	policy backoff.Policy
 	began  sync.Once
 	ctx    context.Context
@@ -246,7 +246,6 @@ func (r *relay[M]) run() {
 			failures = 0
 		}
 		r.sleep(r.policy.Delay(failures))
-		r.broken("")
 	}
 }
 
@@ -295,9 +294,9 @@ func (r *relay[M]) want(name string, wanted bool) {
 		r.topics[name] = t
 	}
 	t.wanted, t.since = wanted, time.Now()
-	at := t.since
-	if !wanted {
-		at = at.Add(linger)
+	at := t.since.Add(linger)
+	if wanted {
+		at = t.retry // before those that have failed, unless it has
 	}
 	heap.Push(&r.tasks, task{at, name})
 	r.mu.Unlock()

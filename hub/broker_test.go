@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -236,19 +237,23 @@ func TestBrokerDown(t *testing.T) {
 	})
 }
 
-// A topic that can't be subscribed to does not delay others, and there is a gap when it can.
-func TestOneBadTopic(t *testing.T) {
+// Topics that can't be subscribed to do not delay others, and there is a gap when they can.
+func TestBadTopics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gaps := make(chan string, 10)
 		s := &spy{Broker: new(hubtest.Bus).Broker(), fail: func(call string) error {
-			if call == "+room:bad" {
+			if strings.HasPrefix(call, "+room:bad") {
 				return errors.New("no such topic")
 			}
 			return nil
 		}}
 		h := hub.New[none](hub.Options{Broker: s, OnGap: func(topic string) { gaps <- topic }})
 		defer h.Shutdown(t.Context(), websocket.StatusGoingAway, 0)
-		enter(t, h, hub.Identity[none]{Rooms: []string{"bad"}}).CloseRead(t.Context())
+		var bad []string
+		for i := range 100 {
+			bad = append(bad, fmt.Sprint("bad", i))
+		}
+		enter(t, h, hub.Identity[none]{Rooms: bad}).CloseRead(t.Context())
 		var c *hub.Client[none]
 		for c = range h.All().Clients() {
 		}
@@ -258,7 +263,7 @@ func TestOneBadTopic(t *testing.T) {
 			time.Sleep(time.Duration(i) * time.Second)
 			c.Join(fmt.Sprint("good", i))
 			time.Sleep(1100 * time.Millisecond)
-			if got, want := s.seen(), []string{fmt.Sprint("+room:good", i)}; !slices.Equal(got, want) {
+			if got, want := s.seen(), fmt.Sprint("+room:good", i); !slices.Contains(got, want) {
 				t.Errorf("a second after Join: got %q, want %q", got, want)
 			}
 			c.Leave(fmt.Sprint("good", i))
@@ -269,8 +274,10 @@ func TestOneBadTopic(t *testing.T) {
 			}
 		}
 		s.setFail(nil)
-		if topic := <-gaps; topic != "room:bad" {
-			t.Errorf("a gap in %q", topic)
+		for range bad {
+			if topic := <-gaps; !strings.HasPrefix(topic, "room:bad") {
+				t.Errorf("a gap in %q", topic)
+			}
 		}
 	})
 }
@@ -400,7 +407,7 @@ func TestRunReturns(t *testing.T) {
 			time.Sleep(20 * time.Second)
 			newHubs(t, bus, 1, hub.Options{})[0].All().Send(t.Context(), websocket.MessageText, []byte("hello"))
 			want(t, c, "hello")
-			if len(errs) > 0 || len(gaps) != 4 { // that of the subscription, and one for each return
+			if len(errs) > 0 || len(gaps) != 4 { // that of the subscription, and one for each time that it was run again
 				t.Errorf("%d more errors, %d gaps", len(errs), len(gaps))
 			}
 		})
@@ -415,7 +422,10 @@ type ending struct {
 }
 
 func (e *ending) Run(ctx context.Context, deliver func(hub.Envelope), gap func(string)) error {
-	if e.runs++; e.runs <= 3 {
+	if e.runs++; e.runs > 1 {
+		gap("")
+	}
+	if e.runs <= 3 {
 		return e.err
 	}
 	return e.Broker.Run(ctx, deliver, gap)

@@ -252,6 +252,7 @@ func (c *Client[M]) take() (one *websocket.PreparedMessage, more []*websocket.Pr
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.queue) == 0 {
+		c.first[0] = item{} // which is there still if the queue has outgrown it
 		c.writing = false
 		c.closeNow()
 		return nil, nil

@@ -688,6 +688,12 @@ func TestDrain(t *testing.T) {
 		}
 		before := counted.writes.Load()
 		g.want(t, want...)
+		synctest.Wait()
+		for c := range h.All().Clients() {
+			if c.first[0].prepared != nil {
+				t.Error("what was sent is kept")
+			}
+		}
 		if n := counted.writes.Load() - before; n > 20 {
 			t.Errorf("%d messages that have waited leave in %d writes", len(want)-1, n)
 		}

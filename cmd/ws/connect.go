@@ -333,6 +333,10 @@ func (s *session) end(err error) int {
 	if errors.Is(err, reconnect.ErrGaveUp) {
 		e := explain(err)
 		s.out.tell(e)
+		if e.status == exitOK && s.received < s.count {
+			s.out.fail("ws: %d of %d messages came", s.received, s.count)
+			return exitLost
+		}
 		return e.status
 	}
 	s.out.event(event{Event: "close", Code: int(s.farewell.code), Reason: s.farewell.reason})

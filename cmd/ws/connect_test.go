@@ -52,6 +52,7 @@ func TestConnect(t *testing.T) {
 		{"pretty", "{\"a\":[1,{}]}\nb\n", "/", "-pretty -n 2", "{\n  \"a\": [\n    1,\n    {}\n  ]\n}\nb\n", 0},
 		{"not UTF-8", "a\n\xff\n", "/", "-q 5", "", exitUsage},
 		{"closed with 1000", "", "/close?code=1000", "-q -1", "", 0},
+		{"closed with 1000 before -n", "", "/close?code=1000", "-n 2 -q -1", "", exitLost},
 		{"closed without a code", "", "/close?code=1005", "-q -1", "", 0},
 		{"closed with 1001", "", "/close?code=1001", "-q -1", "", exitClosed},
 		{"closed with 4001", "", "/close?code=4001", "-q -1", "", exitClosed},

@@ -80,6 +80,19 @@ func TestProgramListen(t *testing.T) {
 	}
 }
 
+// A process that is started has its signals as in a shell.
+func TestProgramExecPipe(t *testing.T) {
+	cmd, out := started(t, "listen", "-exec", "while :; do echo y; done | head -1; echo done", "127.0.0.1:0")
+	url := strings.TrimPrefix(await(t, out, "listening on "), "listening on ")
+	p := dial(t, url)
+	p.expect(typeText, "y")
+	p.expect(typeText, "done")
+	cmd.Process.Signal(syscall.SIGTERM)
+	if status := exitStatus(t, cmd.Wait()); status != exitOK {
+		t.Errorf("exit status %d", status)
+	}
+}
+
 // Whoever reads the messages has seen enough, as head does.
 func TestProgramBrokenPipe(t *testing.T) {
 	ended := make(chan error, 1)

@@ -112,6 +112,40 @@ func TestBrowsers(t *testing.T) {
 	ada.Await(`document.querySelector('#state').textContent`, "connected")
 	ada.awaitLog(append(log, "mine Ada Lovelace: Can you hear me?", "Grace Hopper: Yes. Nothing is lost, and nothing comes twice.")...)
 
+	// What is pending survives a reload, and what somebody reads stays where it is.
+	server.Interrupt()
+	ada.Await(`document.querySelector('#state').textContent`, "disconnected")
+	ada.say("Before the reload.")
+	ada.Eval(`document.getSelection().selectAllChildren(document.querySelector('#log p'))`, nil)
+	server = serve(address)
+	ada.awaitLog(append(log, "mine Ada Lovelace: Can you hear me?", "Grace Hopper: Yes. Nothing is lost, and nothing comes twice.",
+		"mine Ada Lovelace: Before the reload.")...)
+	ada.Await(`document.getSelection().toString().trim()`, talk[0])
+	grace.awaitLog(append(theirs, "mine Grace Hopper: Yes. Nothing is lost, and nothing comes twice.", "Ada Lovelace: Before the reload.")...)
+	server.Interrupt()
+	ada.Await(`document.querySelector('#state').textContent`, "disconnected")
+	ada.say("Pending.")
+	ada.Await(`JSON.parse(sessionStorage.getItem('pending')).length`, 1)
+	server = serve(address)
+	server.Expect(`^chat `)
+	ada.Reload()
+	ada.awaitLog("mine Ada Lovelace: Pending.") // the server, with what was kept, is another
+	ada.Await(`sessionStorage.getItem('pending')`, "[]")
+	grace.Await(`document.querySelector('#log li:last-child p').textContent`, "Pending.")
+
+	// Nobody gets around having a name, and a browser that keeps nothing does for a while.
+	third := open(t, browser, address)
+	third.Await(`document.querySelector('#who').open`, true)
+	third.Eval(`Storage.prototype.setItem = () => { throw new Error('full') }`, nil)
+	for _, event := range []string{"keyDown", "keyUp"} {
+		third.Call("Input.dispatchKeyEvent", map[string]any{"type": event, "key": "Escape", "code": "Escape", "windowsVirtualKeyCode": 27}, nil)
+	}
+	third.introduce("Hedy Lamarr")
+	third.awaitLog("Ada Lovelace: Pending.")
+	third.say("Hello.")
+	ada.Await(`document.querySelector('#log li:last-child p').textContent`, "Hello.")
+	third.Call("Page.close", nil, nil)
+
 	// Who closes the page is gone, after a while.
 	grace.Call("Page.close", nil, nil)
 	ada.awaitPeople("Ada Lovelace – you")

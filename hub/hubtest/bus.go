@@ -19,7 +19,7 @@ type Bus struct {
 	brokers map[*broker]bool
 }
 
-// Broker returns a new Broker on the bus, which is to be run once.
+// Broker returns a new Broker on the bus.
 func (b *Bus) Broker() hub.Broker {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -78,6 +78,12 @@ func (b *broker) put(e event) {
 }
 
 func (b *broker) Run(ctx context.Context, deliver func(hub.Envelope), gap func(topic string)) error {
+	b.bus.mu.Lock()
+	if !b.bus.brokers[b] { // it was run before
+		b.bus.brokers[b] = true
+		b.put(event{gap: true})
+	}
+	b.bus.mu.Unlock()
 	defer func() {
 		b.bus.mu.Lock()
 		delete(b.bus.brokers, b)

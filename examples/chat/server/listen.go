@@ -39,7 +39,8 @@ func ListenAndServe(ctx context.Context, out io.Writer, address string, o Option
 
 // shutdown closes the pages' WebSockets first: srv.Shutdown does not know them.
 func shutdown(srv *http.Server, chat *Server) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	// One that takes nothing is gone 10 s later.
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
 	defer cancel()
 	err := chat.Shutdown(ctx)
 	if err := srv.Shutdown(ctx); err != nil {

@@ -1,9 +1,12 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -14,8 +17,16 @@ import (
 	"github.com/tidewire/websocket/wsjson"
 )
 
-// othersTimeout is how long the History and the Broker may take for a message.
-const othersTimeout = 5 * time.Second
+const (
+	// othersTimeout is how long the History and the Broker may take for a message.
+	othersTimeout = 5 * time.Second
+
+	// maxRooms is in how many rooms a page may be.
+	maxRooms = 32
+
+	// historyBytes is how many bytes of text a page gets of what was said last in a room.
+	historyBytes = 64 << 10
+)
 
 // A page is one that is connected.
 type page struct {
@@ -26,8 +37,9 @@ type page struct {
 
 // refused is the answer to what can't be done, and the error for it.
 type refused struct {
-	ID  string `json:"id,omitempty"` // of what was to be said
-	Why string `json:"why"`
+	Room string `json:"room,omitempty"` // that can't be joined
+	ID   string `json:"id,omitempty"`   // of what was to be said
+	Why  string `json:"why"`
 }
 
 func (r refused) Error() string { return r.Why }
@@ -74,9 +86,11 @@ func (p *page) receive(ctx context.Context, data []byte) {
 
 func (p *page) join(ctx context.Context, m inRoom) error {
 	if why := checkName(m.Room); why != "" {
-		return refused{Why: "The name of the room " + why + "."}
+		return refused{Room: m.Room, Why: "The name of the room " + why + "."}
 	}
-	if err := p.client.Join(m.Room); err != nil {
+	if err := p.client.Join(m.Room); err == hub.ErrTooManyRooms {
+		return refused{Room: m.Room, Why: fmt.Sprintf("You can be in %d rooms. Leave one first.", maxRooms)}
+	} else if err != nil {
 		return err
 	}
 	if !p.rooms[m.Room] {
@@ -101,13 +115,13 @@ func (p *page) say(ctx context.Context, m toSay) error {
 	text := strings.TrimSpace(m.Text)
 	switch {
 	case !p.rooms[m.Room]:
-		return refused{m.ID, "You are not in this room."}
+		return refused{ID: m.ID, Why: "You are not in this room."}
 	case len(m.ID) == 0 || len(m.ID) > 64:
-		return refused{m.ID, "The message has no good id."}
+		return refused{ID: m.ID, Why: "The message has no good id."}
 	case text == "":
-		return refused{m.ID, "The message is empty."}
+		return refused{ID: m.ID, Why: "The message is empty."}
 	case utf8.RuneCountInString(text) > 2000:
-		return refused{m.ID, "The message is longer than 2,000 characters."}
+		return refused{ID: m.ID, Why: "The message is longer than 2,000 characters."}
 	}
 	said := Said{
 		ID:   p.client.User() + "-" + m.ID, // so that nobody can take the ID of another's
@@ -148,16 +162,25 @@ func (p *page) typing(ctx context.Context, m inRoom) error {
 	return nil
 }
 
-// encodeHistory encodes what was said last in a room.
+// encodeHistory encodes what was said last in a room, and whether there was more.
 func (s *Server) encodeHistory(ctx context.Context, room string) []byte {
 	messages, err := s.history.Recent(ctx, room)
 	if err != nil {
 		s.log.Printf("history: %v", err)
 	}
+	more := len(messages) == Kept
+	size := 0
+	for i, m := range slices.Backward(messages) {
+		if size += len(m.Text); size > historyBytes {
+			messages, more = messages[i+1:], true
+			break
+		}
+	}
 	return encode("history", struct {
 		inRoom
 		Messages []Said `json:"messages"`
-	}{inRoom{room}, messages})
+		More     bool   `json:"more"`
+	}{inRoom{room}, messages, more})
 }
 
 // send sends a message to clients, here and elsewhere.
@@ -169,22 +192,26 @@ func (s *Server) send(ctx context.Context, to hub.Target[Person], typ string, da
 
 // encode encodes a message, whose data can always be encoded.
 func encode(typ string, data any) []byte {
-	b, err := json.Marshal(wsjson.Envelope[string, any]{Type: typ, Data: data})
-	if err != nil {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(wsjson.Envelope[string, any]{Type: typ, Data: data}); err != nil {
 		panic(err)
 	}
-	return b
+	return bytes.TrimSpace(b.Bytes())
 }
 
 // checkName returns what is wrong with the name of a person or a room.
 func checkName(name string) string {
+	// Letters that show nothing.
+	const blank = "\u115F\u1160\u3164\uFFA0"
 	switch {
-	case strings.TrimSpace(name) == "":
+	case strings.Trim(name, " "+blank) == "":
 		return "is missing"
 	case strings.TrimSpace(name) != name:
 		return "begins or ends with a space"
-	case !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl):
-		return "has characters that are none"
+	case !utf8.ValidString(name) || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsGraphic(r) }):
+		return "has characters that can't be seen"
 	case utf8.RuneCountInString(name) > 32:
 		return "is longer than 32 characters"
 	}

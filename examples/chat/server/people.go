@@ -187,13 +187,19 @@ func (s *Server) tellOfPeople(ctx context.Context) {
 			return
 		}
 		for _, l := range s.people.take(s.node) {
-			s.send(ctx, s.hub.Room(l.Room).Latest(listKey+s.node+":"+l.Room), "people", l)
+			s.sendList(ctx, l)
 		}
 		select {
 		case <-time.After(together):
 		case <-ctx.Done():
 		}
 	}
+}
+
+func (s *Server) sendList(ctx context.Context, l list) {
+	ctx, cancel := context.WithTimeout(ctx, othersTimeout)
+	defer cancel()
+	s.send(ctx, s.hub.Room(l.Room).Latest(listKey+s.node+":"+l.Room), "people", l)
 }
 
 // A listener is a Broker that notices when another process asks who is in a room.

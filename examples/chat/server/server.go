@@ -57,8 +57,10 @@ func New(o Options) *Server {
 	}
 	ho := hub.Options{
 		Node:     s.node,
-		MaxRooms: 32,
-		OnGap:    s.catchUp,
+		MaxRooms: maxRooms,
+		// All histories, which a page may be sent at once.
+		QueueBytes: 2 * maxRooms * historyBytes,
+		OnGap:      s.catchUp,
 		OnBrokerError: func(err error) {
 			s.log.Printf("broker: %v", err)
 		},
@@ -135,15 +137,17 @@ func (s *Server) serve(ctx context.Context, c *websocket.Conn, person Person) {
 		return
 	}
 	p := &page{Server: s, rooms: make(map[string]bool)}
+	defer func() {
+		for room := range p.rooms {
+			s.people.leave(room, person.ID, true)
+		}
+	}()
 	err := s.hub.Serve(ctx, c, hub.Identity[Person]{User: person.ID, Meta: person},
 		func(from *hub.Client[Person], typ websocket.MessageType, data []byte) error {
 			p.client = from
 			p.receive(ctx, data)
 			return nil
 		})
-	for room := range p.rooms {
-		s.people.leave(room, person.ID, true)
-	}
 	s.log.Printf("%s (%s) has gone: %v", person.Name, person.ID, err)
 }
 

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/tidewire/websocket"
+	"github.com/tidewire/websocket/hub"
 	"github.com/tidewire/websocket/hub/hubtest"
 	"github.com/tidewire/websocket/internal/testnet"
 	"github.com/tidewire/websocket/websockettest"
@@ -222,7 +223,7 @@ func TestRefused(t *testing.T) {
 			{`{"type":"say","data":7}`, "refused : wsjson: data of type say"},
 			{`{"type":"join"}`, "refused : The name of the room is missing."},
 			{`{"type":"join","data":{"room":" x"}}`, "refused : The name of the room begins or ends with a space."},
-			{`{"type":"join","data":{"room":"a\u0000"}}`, "refused : The name of the room has characters that are none."},
+			{`{"type":"join","data":{"room":"a\u0000"}}`, "refused : The name of the room has characters that can't be seen."},
 			{`{"type":"join","data":{"room":"` + strings.Repeat("ä", 33) + `"}}`, "refused : The name of the room is longer than 32 characters."},
 			{`{"type":"say","data":{"room":"go","id":"1","text":"hello"}}`, "refused 1: You are not in this room."},
 			{`{"type":"say","data":{"room":"lobby","text":"hello"}}`, "refused : The message has no good id."},
@@ -245,7 +246,7 @@ func TestRefused(t *testing.T) {
 		ada.mu.Lock()
 		last := ada.came[len(ada.came)-1]
 		ada.mu.Unlock()
-		if last != "refused : hub: the client is in too many rooms" {
+		if last != "refused : You can be in 32 rooms. Leave one first." {
 			t.Errorf("the 33rd room: %s", last)
 		}
 	})
@@ -257,8 +258,8 @@ func TestNamesRefused(t *testing.T) {
 		for name, want := range map[string]string{
 			"":                             "The name is missing.\n",
 			" Ada":                         "The name begins or ends with a space.\n",
-			"A\nda":                        "The name has characters that are none.\n",
-			"A\xffda":                      "The name has characters that are none.\n",
+			"A\nda":                        "The name has characters that can't be seen.\n",
+			"A\xffda":                      "The name has characters that can't be seen.\n",
 			"A" + strings.Repeat("da", 16): "The name is longer than 32 characters.\n",
 		} {
 			_, _, err := s.Dialer().Dial(t.Context(), s.URL+"/ws?name="+url.QueryEscape(name))
@@ -344,6 +345,54 @@ func TestProcesses(t *testing.T) {
 		bus.SetDown(false)
 		grace.want("history lobby: Is anybody here?, I am., Can you hear me?", "people lobby: Ada", "people lobby: Grace")
 	})
+}
+
+// Somebody who comes again to many full rooms gets what is kept, within bounds.
+func TestFullRooms(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var memory Memory
+		text := strings.Repeat("<", 2000)
+		for i := range maxRooms {
+			for n := range Kept {
+				memory.Add(t.Context(), Said{ID: fmt.Sprint(n), Room: fmt.Sprint(i), Text: text, At: 1})
+			}
+		}
+		_, s := serve(t, Options{History: &memory})
+		ada := open(t, s, "Ada")
+		want := []string{}
+		for i := range maxRooms {
+			ada.join(fmt.Sprint(i))
+			want = append(want, fmt.Sprintf("history %d: %s", i, strings.TrimSuffix(strings.Repeat(text+", ", historyBytes/2000), ", ")))
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		ada.mu.Lock()
+		defer ada.mu.Unlock()
+		if !slices.Equal(ada.came, want) {
+			t.Errorf("got %.200q", ada.came)
+		}
+	})
+}
+
+// A Broker that does not answer keeps nothing from the pages of this process.
+func TestHangingBroker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, s := serve(t, Options{Broker: hanging{new(hubtest.Bus).Broker()}})
+		ada := open(t, s, "Ada")
+		ada.join("lobby")
+		ada.want("history lobby: ", "people lobby: Ada")
+		for range 10 {
+			time.Sleep(renewal + othersTimeout)
+			ada.want("people lobby: Ada")
+		}
+	})
+}
+
+type hanging struct{ hub.Broker }
+
+func (hanging) Publish(ctx context.Context, _ hub.Envelope) error {
+	<-ctx.Done()
+	return ctx.Err()
 }
 
 func TestShutdown(t *testing.T) {
