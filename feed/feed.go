@@ -79,13 +79,21 @@ func (f *Feed) cursor(offset uint64) Cursor {
 // Append adds an item with a copy of p, and returns the position behind it. A Feed that is closed
 // takes nothing, and returns its head.
 func (f *Feed) Append(p []byte) Cursor {
+	return f.AppendFunc(func(Cursor) []byte { return slices.Clone(p) })
+}
+
+// AppendFunc is Append of what data returns for the position behind it, which it does not copy. Data must
+// not use the Feed.
+func (f *Feed) AppendFunc(data func(Cursor) []byte) Cursor {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.closed {
 		return f.head
 	}
-	f.head = f.cursor(f.before + uint64(len(f.items)) + 1)
-	f.items = append(f.items, entry{Item{f.head, slices.Clone(p)}, time.Now()})
+	c := f.cursor(f.before + uint64(len(f.items)) + 1)
+	p := data(c)
+	f.head = c
+	f.items = append(f.items, entry{Item{c, p}, time.Now()})
 	f.bytes += len(p)
 	f.trim()
 	f.wake()

@@ -110,15 +110,14 @@ func (p *Page) Await(expression string, want any) {
 		OK  bool
 		Got json.RawMessage
 	}
-	p.Eval(fmt.Sprintf(`(async () => {
-		const want = JSON.stringify(%s);
+	p.Eval(fmt.Sprintf(`(async (look, want) => {
 		for (const end = Date.now() + 20000; ; ) {
-			const got = (%s);
+			const got = look();
 			const ok = JSON.stringify(got) === want;
 			if (ok || Date.now() > end) return {ok, got};
 			await new Promise(resolve => setTimeout(resolve, 10));
 		}
-	})()`, wanted, expression), &result)
+	})(() => (%s), JSON.stringify(%s))`, expression, wanted), &result)
 	if !result.OK {
 		p.t.Fatalf("%s is\n\t%s\nand not\n\t%s", expression, result.Got, wanted)
 	}

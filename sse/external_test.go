@@ -1,0 +1,138 @@
+//go:build external
+
+package sse
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tidewire/websocket/feed"
+	"github.com/tidewire/websocket/internal/browsertest"
+)
+
+// A cutter is a network on the way to a server that breaks connections after a number of bytes, so many times.
+type cutter struct {
+	net.Listener
+	to string
+
+	mu   sync.Mutex
+	left int
+	work sync.WaitGroup
+}
+
+func newCutter(t *testing.T, to string, cuts int) *cutter {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &cutter{Listener: l, to: to, left: cuts}
+	c.work.Go(func() {
+		for {
+			near, err := l.Accept()
+			if err != nil {
+				return
+			}
+			c.work.Go(func() { c.pass(near) })
+		}
+	})
+	t.Cleanup(func() {
+		l.Close()
+		c.work.Wait()
+	})
+	return c
+}
+
+// pass passes on what comes. The header of the response goes through: a browser does not come again without.
+func (c *cutter) pass(near net.Conn) {
+	defer near.Close()
+	far, err := net.Dial("tcp", c.to)
+	if err != nil {
+		return
+	}
+	defer far.Close()
+	c.work.Go(func() {
+		io.Copy(far, near)
+		far.Close()
+	})
+	c.mu.Lock()
+	cut := c.left > 0
+	c.mu.Unlock()
+	if !cut {
+		io.Copy(near, far)
+		return
+	}
+	n, _ := io.CopyN(near, far, 500+rand.Int64N(2000))
+	if n >= 500 {
+		c.mu.Lock()
+		c.left--
+		c.mu.Unlock()
+	}
+	near.(*net.TCPConn).SetLinger(0)
+}
+
+func (c *cutter) done() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.left <= 0
+}
+
+// TestEventSource has Chromium's EventSource follow a Server through 100 cuts at any byte.
+func TestEventSource(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	s := &Server{Replay: feed.Limits{Count: 100_000, Bytes: 64 << 20}, Queue: 100_000, StreamOptions: StreamOptions{Retry: time.Millisecond}}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newCutter(t, l.Addr().String(), 100)
+	mux := http.NewServeMux()
+	mux.Handle("/events", s)
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		fmt.Fprintf(w, `<script>
+			const got = [];
+			const source = new EventSource('http://%s/events?topic=a');
+			source.addEventListener('tick', e => got.push(e.data));
+		</script>`, c.Addr())
+	})
+	cors := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Access-Control-Allow-Origin", "*")
+		mux.ServeHTTP(w, r)
+	})
+	srv := &http.Server{Handler: cors}
+	srv.RegisterOnShutdown(func() { s.Shutdown(context.Background()) })
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(l) }()
+	defer func() {
+		srv.Shutdown(ctx)
+		<-served
+	}()
+	page := browsertest.Start(ctx, t).Open("http://" + l.Addr().String() + "/")
+	for s.Clients("a") == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	page.Await("source.readyState", 1)
+	n := 0
+	for ; !c.done() && ctx.Err() == nil; n++ {
+		if _, err := s.Publish("a", Event{Type: "tick", Data: fmt.Sprint(n, strings.Repeat("\nline", n%20))}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Millisecond)
+	}
+	page.Await("got.length", n)
+	var wrong []string
+	page.Eval(fmt.Sprintf(`got.filter((data, i) => data !== i + '\nline'.repeat(i %% 20)).slice(0, 5)`), &wrong)
+	if len(wrong) > 0 {
+		t.Errorf("of %d events, wrong are %q …", n, wrong)
+	}
+}

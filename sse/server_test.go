@@ -1,0 +1,426 @@
+package sse
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tidewire/websocket/feed"
+	"github.com/tidewire/websocket/internal/testnet"
+)
+
+// A memory is a network in memory, with an http.Server.
+type memory struct {
+	*http.Server
+	conns  chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+// serve serves h in memory until the test ends.
+func serve(t *testing.T, h http.Handler) *memory {
+	m := &memory{Server: &http.Server{Handler: h, WriteTimeout: time.Second}, conns: make(chan net.Conn), closed: make(chan struct{})}
+	served := make(chan error, 1)
+	go func() { served <- m.Serve(m) }()
+	t.Cleanup(func() {
+		m.Server.Close()
+		<-served
+	})
+	return m
+}
+
+func (m *memory) Accept() (net.Conn, error) {
+	select {
+	case c := <-m.conns:
+		return c, nil
+	case <-m.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (m *memory) Close() error   { m.once.Do(func() { close(m.closed) }); return nil }
+func (m *memory) Addr() net.Addr { return &net.TCPAddr{} }
+
+// A tab is a client's end of a response.
+type tab struct {
+	t    *testing.T
+	conn net.Conn
+	resp *http.Response
+	d    *Decoder
+}
+
+// open sends a request, with the ID of the last event unless that is "".
+func (m *memory) open(t *testing.T, query, lastID string) *tab {
+	t.Helper()
+	near, far := testnet.Pipe()
+	m.conns <- far
+	t.Cleanup(func() { near.Close() })
+	header := ""
+	if lastID != "" {
+		header = "Last-Event-ID: " + lastID + "\r\n"
+	}
+	fmt.Fprintf(near, "GET /%s HTTP/1.1\r\nHost: x\r\n%s\r\n", query, header)
+	resp, err := http.ReadResponse(bufio.NewReader(near), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &tab{t, near, resp, NewDecoder(resp.Body)}
+}
+
+// want reads events with this data.
+func (c *tab) want(want ...string) {
+	c.t.Helper()
+	for _, want := range want {
+		if e, err := c.d.Decode(); e.Data != want || err != nil {
+			c.t.Fatalf("got %q, %v, want %q", e.Data, err, want)
+		}
+	}
+}
+
+func (c *tab) wantEnd() {
+	c.t.Helper()
+	if e, err := c.d.Decode(); err != io.EOF {
+		c.t.Fatalf("got %q, %v, want the end", e.Data, err)
+	}
+}
+
+func inBubble(t *testing.T, test func(t *testing.T)) {
+	t.Helper()
+	synctest.Test(t, test)
+}
+
+// start starts a Server, which is shut down when the test ends.
+func start(t *testing.T, s *Server) *memory {
+	m := serve(t, s)
+	t.Cleanup(func() { s.Shutdown(context.Background()) })
+	return m
+}
+
+func publish(t *testing.T, s *Server, topic string, data ...string) (id string) {
+	t.Helper()
+	for _, data := range data {
+		var err error
+		if id, err = s.Publish(topic, Event{Data: data}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return id
+}
+
+func TestStream(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		handled := make(chan error, 1)
+		m := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			s, err := NewStream(w, r, StreamOptions{Retry: 2 * time.Second})
+			if err != nil {
+				handled <- err
+				return
+			}
+			if s.LastEventID() != "7" {
+				t.Errorf("the last event ID is %q", s.LastEventID())
+			}
+			time.Sleep(5 * time.Second) // longer than the WriteTimeout of the server
+			s.Send(Event{Data: "one"}, Event{Type: "add", ID: "8", Data: "two\nlines"})
+			if err := s.Send(Event{Type: "\n"}); err != errType {
+				t.Errorf("got %v", err)
+			}
+			s.Comment("hello")
+			<-s.Context().Done()
+			handled <- errors.Join(s.Close(), s.Send(Event{}))
+		}))
+		c := m.open(t, "?lastEventID=7", "")
+		h := c.resp.Header
+		if c.resp.StatusCode != 200 || h.Get("Content-Type") != "text/event-stream" || h.Get("Cache-Control") != "no-store, no-transform" ||
+			h.Get("X-Accel-Buffering") != "no" || h.Get("Connection") != "" {
+			t.Errorf("got %s, %v", c.resp.Status, h)
+		}
+		var comments []string
+		c.d.Comment = func(s string) { comments = append(comments, s) }
+		c.want("one", "two\nlines")
+		if c.d.Retry() != 2*time.Second || c.d.LastEventID() != "8" {
+			t.Errorf("retry %v, ID %q", c.d.Retry(), c.d.LastEventID())
+		}
+		go c.d.Decode()
+		time.Sleep(31 * time.Second)
+		synctest.Wait()
+		if want := []string{"hello", "", ""}; !slices.Equal(comments, want) {
+			t.Errorf("got the comments %q, want %q", comments, want)
+		}
+		c.conn.Close()
+		if err := <-handled; !errors.Is(err, errDone) {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+// A client that takes nothing is gone when the WriteTimeout is over.
+func TestStreamStalled(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		handled := make(chan error, 1)
+		m := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			s, err := NewStream(w, r, StreamOptions{})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			start := time.Now()
+			for err == nil {
+				err = s.Send(Event{Data: x(10_000)})
+			}
+			if d := time.Since(start); d != 10*time.Second || s.Context().Err() == nil {
+				t.Errorf("got %v after %v; the context: %v", err, d, s.Context().Err())
+			}
+			if s.Send(Event{}) != err || s.Close() != err {
+				t.Error("the error does not stay")
+			}
+			handled <- err
+		}))
+		m.open(t, "", "")
+		if err := <-handled; err == nil {
+			t.Error("no error")
+		}
+	})
+}
+
+// Without a Flusher there is no stream.
+func TestStreamUnflushable(t *testing.T) {
+	w := httptest.NewRecorder()
+	if _, err := NewStream(struct{ http.ResponseWriter }{w}, httptest.NewRequest("GET", "/", nil), StreamOptions{}); err == nil {
+		t.Error("no error")
+	}
+	if w.Code != 500 || !strings.HasPrefix(w.Header().Get("Content-Type"), "text/plain") {
+		t.Errorf("got %d, %v", w.Code, w.Header())
+	}
+}
+
+func TestServer(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s := new(Server)
+		m := start(t, s)
+		a, b, both := m.open(t, "?topic=a", ""), m.open(t, "?topic=b", ""), m.open(t, "?topic=a&topic=b", "")
+		publish(t, s, "a", "one")
+		last := publish(t, s, "b", "two")
+		publish(t, s, "c", "for nobody")
+		a.want("one")
+		b.want("two")
+		both.want("one", "two")
+		if id := both.d.LastEventID(); id != last {
+			t.Errorf("the ID is %q, want %q", id, last)
+		}
+		if s.Clients("a") != 2 || s.Clients("c") != 0 {
+			t.Errorf("%d and %d clients", s.Clients("a"), s.Clients("c"))
+		}
+		both.conn.Close()
+		synctest.Wait()
+		if s.Clients("a") != 1 {
+			t.Errorf("%d clients", s.Clients("a"))
+		}
+		publish(t, s, "a", "three")
+		publish(t, s, "b", "four")
+		again := m.open(t, "?topic=a&topic=b", last)
+		again.want("three", "four")
+		if h := again.resp.Header.Get("Last-Event-ID"); h != last {
+			t.Errorf("the header says %q, want %q", h, last)
+		}
+		for _, e := range []Event{{ID: "x"}, {SetID: true}, {Type: "\n"}} {
+			if _, err := s.Publish("a", e); err == nil {
+				t.Errorf("%+v: no error", e)
+			}
+		}
+		if err := s.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+		a.want("three")
+		a.wantEnd()
+		late := m.open(t, "?topic=a", "")
+		if late.resp.StatusCode != http.StatusServiceUnavailable || late.resp.Header.Get("Retry-After") == "" {
+			t.Errorf("got %s, %v", late.resp.Status, late.resp.Header)
+		}
+	})
+}
+
+// Who loses the connection before the first event, or while there is nothing for it but for others, misses
+// nothing either.
+func TestServerPosition(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s := &Server{Replay: feed.Limits{Count: 1000}}
+		m := start(t, s)
+		c := m.open(t, "?topic=a", "")
+		synctest.Wait()
+		go c.d.Decode()
+		synctest.Wait()
+		first := c.d.LastEventID()
+		c.conn.Close()
+		publish(t, s, "a", "one")
+		c = m.open(t, "?topic=a", first)
+		c.want("one")
+		for range 50 {
+			publish(t, s, "b", make([]string, 100)...)
+			synctest.Wait()
+		}
+		go c.d.Decode()
+		synctest.Wait()
+		id := c.d.LastEventID()
+		c.conn.Close()
+		publish(t, s, "a", "two")
+		c = m.open(t, "?topic=a", id)
+		c.want("two")
+		if h := c.resp.Header.Get("Last-Event-ID"); h != id {
+			t.Errorf("the header says %q", h)
+		}
+	})
+}
+
+// Who was away for too long gets what there is, and is told.
+func TestServerEarliest(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s := &Server{Replay: feed.Limits{Count: 3}}
+		m := start(t, s)
+		old := publish(t, s, "a", "1")
+		publish(t, s, "a", "2", "3", "4", "5")
+		for _, id := range []string{old, "garbage", "OTHERFEEDX-3"} {
+			c := m.open(t, "?topic=a", id)
+			c.want("3", "4", "5")
+			if h := c.resp.Header.Get("Last-Event-ID"); h != "earliest" {
+				t.Errorf("%s: the header says %q", id, h)
+			}
+			c.conn.Close()
+		}
+	})
+}
+
+// What is for some only is not for others, whatever they say they have had.
+func TestServerTopics(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s := &Server{Topics: func(r *http.Request) ([]string, error) {
+			switch r.URL.Query().Get("user") {
+			case "alice":
+				return []string{"alice"}, nil
+			case "bob":
+				return []string{"bob"}, nil
+			case "":
+				return nil, errors.New("who are you?")
+			}
+			return nil, &HTTPError{http.StatusUnauthorized, errors.New("unknown")}
+		}}
+		m := start(t, s)
+		id := publish(t, s, "alice", "secret")
+		publish(t, s, "alice", "another")
+		c := m.open(t, "?user=bob", id)
+		publish(t, s, "bob", "hello")
+		c.want("hello")
+		for query, want := range map[string]int{"": 403, "?user=mallory": 401} {
+			if c := m.open(t, query, ""); c.resp.StatusCode != want {
+				t.Errorf("%q: got %s", query, c.resp.Status)
+			}
+		}
+		near, far := testnet.Pipe()
+		m.conns <- far
+		defer near.Close()
+		io.WriteString(near, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+		if resp, err := http.ReadResponse(bufio.NewReader(near), nil); err != nil || resp.StatusCode != 405 || resp.Header.Get("Allow") != "GET" {
+			t.Errorf("POST: got %v, %v", resp, err)
+		}
+	})
+}
+
+// A client that is too slow is disconnected, and gets what it has missed when it comes again, or it gets
+// the latest. Nobody else waits.
+func TestServerSlow(t *testing.T) {
+	for _, policy := range []SlowPolicy{Disconnect, DropOldest} {
+		inBubble(t, func(t *testing.T) {
+			s := &Server{Queue: 10, Slow: policy, Replay: feed.Limits{Count: 1000, Bytes: 64 << 20}}
+			m := start(t, s)
+			slow, other := m.open(t, "?topic=a", ""), m.open(t, "?topic=a", "")
+			synctest.Wait()
+			start := time.Now()
+			for i := range 100 {
+				data := fmt.Sprint(i, x(20_000))
+				publish(t, s, "a", data)
+				other.want(data)
+			}
+			if d := time.Since(start); d != 0 {
+				t.Errorf("the other was delayed for %v", d)
+			}
+			var got []string
+			for len(got) == 0 || !strings.HasPrefix(got[len(got)-1], "99x") {
+				e, err := slow.d.Decode()
+				if err == io.EOF && policy == Disconnect {
+					slow = m.open(t, "?topic=a", slow.d.LastEventID())
+					continue
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				got = append(got, e.Data)
+			}
+			if policy == Disconnect && len(got) != 100 || policy == DropOldest && (len(got) > 60 || len(got) < 11) {
+				t.Errorf("policy %d: got %d events", policy, len(got))
+			}
+		})
+	}
+}
+
+// Clients that lose their connection at any byte miss nothing and get nothing twice, while others publish.
+func TestServerCuts(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s := &Server{Queue: 10_000, Replay: feed.Limits{Count: 100_000}}
+		m := start(t, s)
+		const events, clients = 2000, 10
+		var all sync.WaitGroup
+		for i := range clients {
+			random := rand.New(rand.NewPCG(uint64(i), 1))
+			c := m.open(t, "?topic=a", "")
+			for c.d.LastEventID() == "" { // the position from which on it wants all
+				id, err := bufio.NewReader(c.resp.Body).ReadString('\n')
+				if err != nil {
+					t.Fatal(err)
+				}
+				c.d = NewDecoder(strings.NewReader(id + "\n"))
+				c.d.Decode()
+			}
+			lastID := c.d.LastEventID()
+			c.conn.Close()
+			all.Go(func() {
+				for n := 0; n < events; {
+					c := m.open(t, "?topic=a", lastID)
+					c.d = NewDecoder(io.LimitReader(c.resp.Body, random.Int64N(3000)))
+					for {
+						e, err := c.d.Decode()
+						if err != nil {
+							break
+						}
+						if e.Data != fmt.Sprint(n) {
+							t.Errorf("client %d: got %s, want %d", i, e.Data, n)
+							return
+						}
+						n++
+					}
+					if id := c.d.LastEventID(); id != "" {
+						lastID = id
+					}
+					c.conn.Close()
+				}
+			})
+		}
+		for i := range events {
+			publish(t, s, "a", fmt.Sprint(i))
+			if i%10 == 0 {
+				time.Sleep(time.Millisecond)
+			}
+		}
+		all.Wait()
+	})
+}

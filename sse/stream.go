@@ -1,0 +1,217 @@
+package sse
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// StreamOptions are how a [Stream] is written. The zero value is good.
+type StreamOptions struct {
+	// KeepAlive is after how much silence a comment is sent, for what is between us and the client not to
+	// take the connection for dead. Default: 15 s. Negative: never.
+	KeepAlive time.Duration
+
+	// WriteTimeout is how long a write may take, whatever the WriteTimeout of the http.Server is, which
+	// does not apply. Default: 10 s. Negative: any time.
+	WriteTimeout time.Duration
+
+	// Retry is for how long the client is to wait before it connects again. Default: what the client likes.
+	Retry time.Duration
+
+	// IDQuery is the query parameter that may have the last event ID in place of the header field, which
+	// pages can't set on their first request. Default: "lastEventID".
+	IDQuery string
+}
+
+func (o StreamOptions) withDefaults() StreamOptions {
+	if o.KeepAlive == 0 {
+		o.KeepAlive = 15 * time.Second
+	}
+	if o.WriteTimeout == 0 {
+		o.WriteTimeout = 10 * time.Second
+	}
+	if o.IDQuery == "" {
+		o.IDQuery = "lastEventID"
+	}
+	return o
+}
+
+// A Stream is a response. Its methods may be called concurrently.
+type Stream struct {
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	w      http.ResponseWriter
+	rc     *http.ResponseController
+	o      StreamOptions
+	lastID string
+
+	mu      sync.Mutex
+	buf     []byte
+	written time.Time // the latest
+	idle    *time.Timer
+	err     error // no more can be written
+}
+
+var (
+	errNoFlush = errors.New("sse: the ResponseWriter can't be flushed")
+	errDone    = errors.New("sse: the stream is closed")
+)
+
+// LastEventID returns what a client that comes again has had last: the Last-Event-ID header field, or
+// else the query parameter of that name, which is IDQuery in StreamOptions.
+func LastEventID(r *http.Request, query string) string {
+	if id := r.Header.Get("Last-Event-ID"); id != "" {
+		return id
+	}
+	return r.URL.Query().Get(query)
+}
+
+// NewStream begins the response to r, and sends its header. The handler has to call Close before it
+// returns. If w can't be flushed, NewStream answers with 500 and returns an error.
+func NewStream(w http.ResponseWriter, r *http.Request, o StreamOptions) (*Stream, error) {
+	o = o.withDefaults()
+	s := &Stream{w: w, rc: http.NewResponseController(w), o: o, lastID: LastEventID(r, o.IDQuery)}
+	h := w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("Cache-Control", "no-store, no-transform")
+	h.Set("X-Accel-Buffering", "no") // or nginx would wait for more
+	s.ctx, s.cancel = context.WithCancelCause(r.Context())
+	if err := s.begin(); err != nil {
+		s.cancel(err)
+		return nil, err
+	}
+	return s, nil
+}
+
+// begin sends the header, and what comes first.
+func (s *Stream) begin() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.deadline()
+	if err := s.rc.Flush(); errors.Is(err, http.ErrNotSupported) {
+		for _, name := range []string{"Cache-Control", "X-Accel-Buffering"} {
+			s.w.Header().Del(name)
+		}
+		http.Error(s.w, errNoFlush.Error(), http.StatusInternalServerError)
+		return errNoFlush
+	} else if err != nil {
+		return err
+	}
+	s.noDeadline()
+	s.written = time.Now()
+	if s.o.KeepAlive > 0 {
+		s.idle = time.AfterFunc(s.o.KeepAlive, s.keepAlive)
+	}
+	if s.o.Retry > 0 {
+		s.buf = append(appendRetry(s.buf[:0], s.o.Retry), '\n')
+		return s.write(s.buf)
+	}
+	return nil
+}
+
+// LastEventID returns what the client has had last, or "".
+func (s *Stream) LastEventID() string { return s.lastID }
+
+// Context returns a context that ends with the request, and also when a write has failed or the
+// Stream is closed.
+func (s *Stream) Context() context.Context { return s.ctx }
+
+// Send writes events and flushes them. After an error, which may be one of [Event.Append], what was not
+// sent is lost; if a write has failed, all that follow fail likewise.
+func (s *Stream) Send(events ...Event) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.buf = s.buf[:0]
+	for _, e := range events {
+		var err error
+		if s.buf, err = e.Append(s.buf); err != nil {
+			return err
+		}
+	}
+	return s.write(s.buf)
+}
+
+// Comment writes a comment, which the client ignores.
+func (s *Stream) Comment(text string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.buf = AppendComment(s.buf[:0], text)
+	return s.write(s.buf)
+}
+
+// sendEncoded writes events that are encoded.
+func (s *Stream) sendEncoded(p []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.write(p)
+}
+
+// write writes p and flushes it. s.mu is held.
+func (s *Stream) write(p []byte) error {
+	if s.err != nil || len(p) == 0 {
+		return s.err
+	}
+	s.deadline()
+	_, err := s.w.Write(p)
+	if err == nil {
+		err = s.rc.Flush()
+	}
+	if err != nil {
+		s.err = err
+		s.cancel(err)
+		return err
+	}
+	s.noDeadline()
+	s.written = time.Now()
+	return nil
+}
+
+// deadline and noDeadline do what they can: a ResponseWriter without deadlines, as in a test, has none.
+func (s *Stream) deadline() {
+	if s.o.WriteTimeout > 0 {
+		s.rc.SetWriteDeadline(time.Now().Add(s.o.WriteTimeout))
+	} else {
+		s.noDeadline()
+	}
+}
+
+func (s *Stream) noDeadline() { s.rc.SetWriteDeadline(time.Time{}) }
+
+// keepAlive is what the timer calls.
+func (s *Stream) keepAlive() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return
+	}
+	wait := s.o.KeepAlive - time.Since(s.written)
+	if wait <= 0 {
+		if s.write([]byte(":\n\n")) != nil {
+			return
+		}
+		wait = s.o.KeepAlive
+	}
+	s.idle.Reset(wait)
+}
+
+// Close ends the Stream, so that nothing writes to the response any more. It returns nil, or what a write has
+// failed with.
+func (s *Stream) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.idle != nil {
+		s.idle.Stop()
+	}
+	s.cancel(errDone)
+	if s.err == nil {
+		s.err = errDone
+		return nil
+	}
+	if s.err == errDone {
+		return nil
+	}
+	return s.err
+}
