@@ -15,6 +15,9 @@ import (
 	"github.com/tidewire/websocket"
 )
 
+// Commands need the tools of POSIX, wherever PATH leads.
+func init() { os.Setenv("PATH", os.Getenv("PATH")+":/usr/bin:/bin") }
+
 func TestExec(t *testing.T) {
 	c, url := listen(t, "-exec", `while read line; do echo "<$line>"; echo "$line" >&2; done; printf last`)
 	p := dial(t, url)
