@@ -1,0 +1,208 @@
+package polling
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"math"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/tidewire/websocket/backoff"
+)
+
+// Options are how often something is asked for. The zero value is good.
+type Options struct {
+	Interval    time.Duration // between the end of a call and the beginning of the next. Default: 3 s
+	MaxInterval time.Duration // after errors. Default: 30 s, or Interval if that is longer
+	Factor      float64       // how much longer it is after each error in a row. Default: 2
+	Jitter      float64       // which part of it may be added, or taken away. Default: 0.1. Negative: none
+	Timeout     time.Duration // of a call. Default: 10 s. Negative: none
+	WaitFirst   bool          // for an Interval. Otherwise the first call is made at once
+	MaxErrors   int           // in a row, after which there is no other call. Default: any number
+}
+
+// Stop is returned by a fetch function that is not to be called again.
+var Stop = errors.New("polling: stop")
+
+// After is returned by a fetch function that has no value, and knows for how long to wait at the least. If
+// Err is nil there was nothing new, and that is no error.
+type After struct {
+	Delay time.Duration
+	Err   error
+}
+
+func (a *After) Error() string {
+	if a.Err == nil {
+		return "polling: nothing new"
+	}
+	return a.Err.Error()
+}
+
+func (a *After) Unwrap() error { return a.Err }
+
+// Every returns an iterator over what fetch returns, a value or an error for each call. Calls are
+// made one at a time, and only while the loop goes on. It ends with ctx, at Stop, and after MaxErrors.
+func Every[T any](ctx context.Context, o Options, fetch func(context.Context) (T, error)) iter.Seq2[T, error] {
+	o = o.withDefaults()
+	return func(yield func(T, error) bool) {
+		wait := time.Duration(0)
+		if o.WaitFirst {
+			wait = o.delay(0)
+		}
+		for failures := 0; sleep(ctx, wait); {
+			value, err := call(ctx, o.Timeout, fetch)
+			if ctx.Err() != nil || errors.Is(err, Stop) {
+				return
+			}
+			atLeast := time.Duration(0)
+			if after, ok := errors.AsType[*After](err); ok {
+				atLeast, err = after.Delay, after.Err
+				if err == nil {
+					failures = 0
+					wait = max(atLeast, o.delay(0))
+					continue
+				}
+			}
+			if failures++; err == nil {
+				failures = 0
+			}
+			if !yield(value, err) || o.MaxErrors > 0 && failures >= o.MaxErrors {
+				return
+			}
+			wait = max(atLeast, o.delay(failures))
+		}
+	}
+}
+
+func (o Options) withDefaults() Options {
+	if o.Interval <= 0 {
+		o.Interval = 3 * time.Second
+	}
+	if o.MaxInterval <= 0 {
+		o.MaxInterval = 30 * time.Second
+	}
+	o.MaxInterval = max(o.Interval, o.MaxInterval)
+	if o.Factor == 0 {
+		o.Factor = 2
+	}
+	if o.Jitter == 0 {
+		o.Jitter = 0.1
+	}
+	if o.Timeout == 0 {
+		o.Timeout = 10 * time.Second
+	}
+	return o
+}
+
+// delay returns how long to wait after so many errors in a row.
+func (o Options) delay(failures int) time.Duration {
+	d := min(float64(o.Interval)*math.Pow(max(1, o.Factor), float64(failures)), float64(o.MaxInterval))
+	return time.Duration(d * (1 + max(0, o.Jitter)*(2*rand.Float64()-1)))
+}
+
+func call[T any](ctx context.Context, timeout time.Duration, fetch func(context.Context) (T, error)) (T, error) {
+	if timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, timeout)
+		defer cancel()
+	}
+	return fetch(ctx)
+}
+
+// sleep waits, and reports whether ctx has not ended.
+func sleep(ctx context.Context, d time.Duration) bool {
+	if d > 0 {
+		timer := time.NewTimer(d)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+	}
+	return ctx.Err() == nil
+}
+
+// An HTTPError is an error with a status code: that of the response to be sent, or that was received.
+type HTTPError struct {
+	StatusCode int
+	Err        error
+}
+
+func (e *HTTPError) Error() string { return e.Err.Error() }
+func (e *HTTPError) Unwrap() error { return e.Err }
+
+// maxBody is how long a response may be.
+const maxBody = 64 << 20
+
+// Get returns a fetch function for Every that gets a URL, whose content is JSON for a T. It asks only for what has
+// changed, if the server says how (RFC 9110, section 13.1), and waits for as long as a Retry-After says.
+// The client is http.DefaultClient if it is nil. The function is for one loop.
+func Get[T any](client *http.Client, url string) func(context.Context) (T, error) {
+	if client == nil {
+		client = http.DefaultClient
+	}
+	var etag, modified string
+	return func(ctx context.Context) (value T, err error) {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			return value, err
+		}
+		req.Header.Set("Accept", "application/json")
+		if etag != "" {
+			req.Header.Set("If-None-Match", etag)
+		} else if modified != "" {
+			req.Header.Set("If-Modified-Since", modified)
+		}
+		resp, err := client.Do(req)
+		if err != nil {
+			return value, err
+		}
+		defer resp.Body.Close()
+		if err := check(resp); err != nil {
+			return value, err
+		}
+		if err := decode(resp, &value); err != nil {
+			return value, err
+		}
+		etag, modified = resp.Header.Get("Etag"), resp.Header.Get("Last-Modified")
+		return value, nil
+	}
+}
+
+func decode(resp *http.Response, value any) error {
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
+	switch {
+	case err != nil:
+		return err
+	case len(body) > maxBody:
+		return fmt.Errorf("polling: the response has more than %d bytes", maxBody)
+	}
+	if err := json.Unmarshal(body, value); err != nil {
+		return fmt.Errorf("polling: %w", err)
+	}
+	return nil
+}
+
+// check returns an After for a response without content, and what it says of when to come again.
+func check(resp *http.Response) error {
+	atLeast, _ := backoff.RetryAfter(resp.Header, time.Now())
+	switch resp.StatusCode {
+	case http.StatusOK:
+		return nil
+	case http.StatusNotModified:
+		return &After{Delay: atLeast}
+	}
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, 512))
+	text := strings.ToValidUTF8(strings.TrimSpace(string(body)), "\uFFFD")
+	err := fmt.Errorf("polling: the server answers %s: %s", resp.Status, text)
+	if text == "" {
+		err = fmt.Errorf("polling: the server answers %s", resp.Status)
+	}
+	return &After{atLeast, &HTTPError{resp.StatusCode, err}}
+}
