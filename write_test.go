@@ -573,7 +573,7 @@ func TestWriteConcurrently(t *testing.T) {
 		half := make(chan struct{})
 		for w := range writers {
 			wg.Go(func() {
-				size := 8 + w*3 // up to 305 bytes, so both lengths of the header
+				size := 8 + w*3                               // up to 305 bytes, so both lengths of the header
 				for i := 0; i < messages || closeEarly; i++ { // until the Close, whenever it comes
 					if err := c.Write(t.Context(), MessageBinary, numbered(w, i, size)); err != nil {
 						if !closeEarly || !errors.Is(err, net.ErrClosed) {
