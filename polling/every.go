@@ -27,8 +27,8 @@ type Options struct {
 	MaxErrors   int           // in a row, after which there is no other call. Default: any number
 }
 
-// Stop is returned by a fetch function that is not to be called again.
-var Stop = errors.New("polling: stop")
+// ErrStop is returned by a fetch function that is not to be called again.
+var ErrStop = errors.New("polling: stop")
 
 // After is returned by a fetch function that has no value, and knows for how long to wait at the least. If
 // Err is nil there was nothing new, and that is no error.
@@ -47,7 +47,7 @@ func (a *After) Error() string {
 func (a *After) Unwrap() error { return a.Err }
 
 // Every returns an iterator over what fetch returns, a value or an error for each call. Calls are
-// made one at a time, and only while the loop goes on. It ends with ctx, at Stop, and after MaxErrors.
+// made one at a time, and only while the loop goes on. It ends with ctx, at ErrStop, and after MaxErrors.
 func Every[T any](ctx context.Context, o Options, fetch func(context.Context) (T, error)) iter.Seq2[T, error] {
 	o = o.withDefaults()
 	return func(yield func(T, error) bool) {
@@ -57,7 +57,7 @@ func Every[T any](ctx context.Context, o Options, fetch func(context.Context) (T
 		}
 		for failures := 0; sleep(ctx, wait); {
 			value, err := call(ctx, o.Timeout, fetch)
-			if ctx.Err() != nil || errors.Is(err, Stop) {
+			if ctx.Err() != nil || errors.Is(err, ErrStop) {
 				return
 			}
 			atLeast := time.Duration(0)

@@ -377,7 +377,7 @@ func TestEvery(t *testing.T) {
 				<-ctx.Done() // it takes too long
 				return 0, ctx.Err()
 			case 13:
-				return 0, Stop
+				return 0, ErrStop
 			default:
 				return n, nil
 			}
