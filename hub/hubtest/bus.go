@@ -1,4 +1,3 @@
-// Package hubtest is for tests of programs that use package hub with several processes, and of Brokers.
 package hubtest
 
 import (
