@@ -200,6 +200,39 @@ func ExamplePreparedMessage() {
 	// news for all <nil>
 }
 
+// Whoever joins gets what was said before, in one system call, and framed once for all who do.
+func ExampleConn_WritePreparedBatch() {
+	var said []*websocket.PreparedMessage
+	for _, text := range []string{"one", "two", "three"} {
+		m, err := websocket.NewPreparedMessage(websocket.MessageText, []byte(text))
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		said = append(said, m)
+	}
+	server := serverOf(websocket.Upgrader{}, func(ctx context.Context, c *websocket.Conn) {
+		c.WritePreparedBatch(ctx, said...)
+		c.Close(websocket.StatusNormalClosure, "")
+	})
+	defer server.Close()
+
+	ctx := context.Background()
+	c, _, err := websocket.Dial(ctx, server.URL)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer c.CloseNow()
+	for m, err := range c.Messages(ctx) {
+		fmt.Println(string(m.Data), err)
+	}
+	// Output:
+	// one <nil>
+	// two <nil>
+	// three <nil>
+}
+
 // A file goes out in fragments, and comes in as a stream.
 func ExampleMessageWriter() {
 	server := serverOf(websocket.Upgrader{ReadLimit: 1 << 30}, func(ctx context.Context, c *websocket.Conn) {
