@@ -74,11 +74,17 @@ func (s *Server) init() {
 }
 
 // Publish sends an event to the clients of a topic, without waiting for them. It returns the ID that
-// the event has got, or an error of [Event.Append].
+// the event has got, or an error: of [Event.Append], or because the Server is shut down.
 func (s *Server) Publish(topic string, e Event) (id string, err error) {
 	s.init()
 	if e.ID != "" || e.SetID {
 		return "", errHasID
+	}
+	s.mu.Lock()
+	closing := s.closing
+	s.mu.Unlock()
+	if closing {
+		return "", errShutdown
 	}
 	p := binary.AppendUvarint(nil, uint64(len(topic)))
 	p = append(p, topic...)

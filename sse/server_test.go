@@ -244,6 +244,9 @@ func TestServer(t *testing.T) {
 		}
 		a.want("three")
 		a.wantEnd()
+		if _, err := s.Publish("a", Event{}); err != errShutdown {
+			t.Errorf("Publish after that: %v", err)
+		}
 		late := m.open(t, "?topic=a", "")
 		if late.resp.StatusCode != http.StatusServiceUnavailable || late.resp.Header.Get("Retry-After") == "" {
 			t.Errorf("got %s, %v", late.resp.Status, late.resp.Header)
