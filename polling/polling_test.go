@@ -257,7 +257,7 @@ func TestLongGivesUp(t *testing.T) {
 		for i := range 20 {
 			random := rand.New(rand.NewPCG(uint64(i), 1))
 			all.Go(func() {
-				poll(t, c, address, start, events, func() time.Duration { return time.Duration(random.IntN(int(5 * time.Second))) })
+				poll(t, c, address, start, events, func() time.Duration { return time.Duration(random.Int64N(int64(5 * time.Second))) })
 			})
 		}
 		for i := range events {
