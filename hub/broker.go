@@ -369,14 +369,13 @@ func (r *relay[M]) change(name string, wanted bool) bool {
 	r.mu.Lock()
 	t := r.topics[name]
 	t.subscribed, t.unsure = wanted, err != nil
-	now := time.Now()
 	if err != nil {
-		t.retry = now.Add(r.policy.Delay(t.failures))
+		t.retry = time.Now().Add(r.policy.Delay(t.failures))
 		t.failures++
 	} else {
 		t.retry, t.failures = time.Time{}, 0
 	}
-	heap.Push(&r.tasks, task{latest(now, t.retry), name})
+	heap.Push(&r.tasks, task{t.retry, name})
 	r.mu.Unlock()
 	switch {
 	case err != nil:
@@ -385,11 +384,4 @@ func (r *relay[M]) change(name string, wanted bool) bool {
 		r.gap(name)
 	}
 	return err == nil
-}
-
-func latest(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }
