@@ -18,4 +18,7 @@
 // To look whether there is something and to wait for it are one step, so that nothing is missed or
 // comes twice between them. A position is a number given by the feed, and no time: things that happen at
 // the same time are not taken for one.
+//
+// Items may be of topics, see [Feed.AppendTo]. A [Reader] reads those of some, and others' don't concern it: it is not
+// woken by them, and it has lost nothing when they are not kept any more.
 package feed

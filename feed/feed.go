@@ -49,11 +49,15 @@ type Feed struct {
 	head   Cursor
 	closed bool
 	more   chan struct{} // closed when there is more than now, if anybody waits
+
+	topics  map[string]*topic
+	readers map[*Reader]struct{} // of all
 }
 
 type entry struct {
 	Item
-	at time.Time
+	at    time.Time
+	topic *topic // or nil
 }
 
 // New returns an empty Feed.
@@ -67,7 +71,7 @@ func New(l Limits) *Feed {
 	if l.Age == 0 {
 		l.Age = 5 * time.Minute
 	}
-	f := &Feed{limits: l, epoch: rand.Text()[:10]}
+	f := &Feed{limits: l, epoch: rand.Text()[:10], topics: make(map[string]*topic), readers: make(map[*Reader]struct{})}
 	f.head = f.cursor(0)
 	return f
 }
@@ -79,26 +83,25 @@ func (f *Feed) cursor(offset uint64) Cursor {
 // Append adds an item with a copy of p, and returns the position behind it. A Feed that is closed
 // takes nothing, and returns its head.
 func (f *Feed) Append(p []byte) Cursor {
-	return f.AppendFunc(func(Cursor) []byte { return slices.Clone(p) })
-}
-
-// AppendFunc is Append of what data returns for the position behind it, which it does not copy. Data must
-// not use the Feed.
-func (f *Feed) AppendFunc(data func(Cursor) []byte) Cursor {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.closed {
-		return f.head
+	if !f.closed {
+		f.append(f.cursor(f.end()+1), slices.Clone(p), nil)
 	}
-	c := f.cursor(f.before + uint64(len(f.items)) + 1)
-	p := data(c)
+	return f.head
+}
+
+// append adds an item, which may be of a topic. f.mu is held.
+func (f *Feed) append(c Cursor, p []byte, t *topic) {
 	f.head = c
-	f.items = append(f.items, entry{Item{c, p}, time.Now()})
+	f.items = append(f.items, entry{Item{c, p}, time.Now(), t})
 	f.bytes += len(p)
 	f.trim()
 	f.wake()
-	return f.head
 }
+
+// end returns how many items there have been. f.mu is held.
+func (f *Feed) end() uint64 { return f.before + uint64(len(f.items)) }
 
 // wake has those look again who wait. f.mu is held.
 func (f *Feed) wake() {
@@ -114,8 +117,13 @@ func (f *Feed) trim() {
 	for n < len(f.items) && (len(f.items)-n > f.limits.Count || f.bytes > f.limits.Bytes && len(f.items)-n > 1 ||
 		f.limits.Age >= 0 && time.Since(f.items[n].at) > f.limits.Age) {
 		f.bytes -= len(f.items[n].Data)
-		f.items[n] = entry{}
 		n++
+		if t := f.items[n-1].topic; t != nil {
+			t.offsets = t.offsets[1:]
+			t.lost = f.before + uint64(n)
+			f.drop(t)
+		}
+		f.items[n-1] = entry{}
 	}
 	f.before += uint64(n)
 	if f.items = f.items[n:]; len(f.items) == 0 {
@@ -152,7 +160,7 @@ func (f *Feed) after(c Cursor, max int) (items []Item, next Cursor, err error) {
 		return nil, c, nil // as most often
 	}
 	offset, ok := f.offset(c)
-	if !ok || offset < f.before || offset > f.before+uint64(len(f.items)) {
+	if !ok || offset < f.before || offset > f.end() {
 		return nil, f.head, ErrGap
 	}
 	entries := f.items[offset-f.before:]
@@ -208,4 +216,7 @@ func (f *Feed) Close() {
 	defer f.mu.Unlock()
 	f.closed = true
 	f.wake()
+	for r := range f.readers {
+		r.wake()
+	}
 }

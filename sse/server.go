@@ -2,10 +2,8 @@ package sse
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"net/http"
-	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -43,7 +41,6 @@ type Server struct {
 	once    sync.Once
 	feed    *feed.Feed
 	mu      sync.Mutex
-	clients map[string]int // by topic
 	closing bool
 	streams sync.WaitGroup
 }
@@ -65,7 +62,6 @@ var (
 func (s *Server) init() {
 	s.once.Do(func() {
 		s.feed = feed.New(s.Replay)
-		s.clients = make(map[string]int)
 		s.StreamOptions = s.StreamOptions.withDefaults()
 		if s.Queue <= 0 {
 			s.Queue = 64
@@ -86,14 +82,12 @@ func (s *Server) Publish(topic string, e Event) (id string, err error) {
 	if closing {
 		return "", errShutdown
 	}
-	p := binary.AppendUvarint(nil, uint64(len(topic)))
-	p = append(p, topic...)
-	head := len(p)
-	if p, err = e.Append(p); err != nil {
+	p, err := e.Append(nil)
+	if err != nil {
 		return "", err
 	}
-	c := s.feed.AppendFunc(func(c feed.Cursor) []byte {
-		return slices.Insert(p, head, []byte("id: "+string(c)+"\n")...)
+	c := s.feed.AppendTo(topic, func(c feed.Cursor) []byte {
+		return append(appendField(make([]byte, 0, len(p)+len(c)+8), "id", string(c)), p...)
 	})
 	return string(c), nil
 }
@@ -101,9 +95,7 @@ func (s *Server) Publish(topic string, e Event) (id string, err error) {
 // Clients returns how many clients a topic has.
 func (s *Server) Clients(topic string) int {
 	s.init()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.clients[topic]
+	return s.feed.Readers(topic)
 }
 
 // ServeHTTP sends a client what it has missed since the event whose ID it says, and what comes from now
@@ -118,20 +110,23 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	topics, err := s.topics(r)
 	if err == nil {
-		err = s.enter(topics)
+		err = s.enter()
 	}
 	if err != nil {
 		refuse(w, err)
 		return
 	}
-	defer s.leave(topics)
-	c := s.position(w, LastEventID(r, s.IDQuery))
-	stream, err := NewStream(w, r, s.StreamOptions)
+	defer s.streams.Done()
+	reader := s.reader(w, LastEventID(r, s.IDQuery), topics)
+	defer reader.Close()
+	o := s.StreamOptions
+	o.KeepAlive = -1 // that is the follower's
+	stream, err := NewStream(w, r, o)
 	if err != nil {
 		return
 	}
 	defer stream.Close()
-	f := follower{Server: s, stream: stream, topics: topics, cursor: c}
+	f := follower{Server: s, stream: stream, reader: reader}
 	f.follow()
 }
 
@@ -153,42 +148,26 @@ func refuse(w http.ResponseWriter, err error) {
 	http.Error(w, http.StatusText(status), status)
 }
 
-func (s *Server) enter(topics []string) error {
+func (s *Server) enter() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closing {
 		return &HTTPError{http.StatusServiceUnavailable, errShutdown}
 	}
 	s.streams.Add(1)
-	for _, topic := range topics {
-		s.clients[topic]++
-	}
 	return nil
 }
 
-func (s *Server) leave(topics []string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, topic := range topics {
-		if s.clients[topic]--; s.clients[topic] == 0 {
-			delete(s.clients, topic)
-		}
+// reader returns what a client is to be sent, and says in the header from where on that is.
+func (s *Server) reader(w http.ResponseWriter, lastID string, topics []string) *feed.Reader {
+	r, ok := s.feed.Reader(feed.Cursor(lastID), topics...)
+	if !ok {
+		lastID = "earliest"
 	}
-	s.streams.Done()
-}
-
-// position returns from where on a client is to be sent what there is, and says in the header how
-// that is.
-func (s *Server) position(w http.ResponseWriter, lastID string) feed.Cursor {
-	c := feed.Cursor(lastID)
-	if lastID == "" {
-		return s.feed.Head()
+	if lastID != "" {
+		w.Header().Set("Last-Event-ID", lastID)
 	}
-	if _, _, err := s.feed.After(c, 1); err != nil {
-		c, lastID = s.feed.Oldest(), "earliest"
-	}
-	w.Header().Set("Last-Event-ID", lastID)
-	return c
+	return r
 }
 
 // Shutdown ends all responses, refuses new clients with 503, and returns when handlers have, or with the
@@ -217,80 +196,83 @@ func (s *Server) Shutdown(ctx context.Context) error {
 type follower struct {
 	*Server
 	stream *Stream
-	topics []string
-	cursor feed.Cursor // behind what it has
-
-	buf     []byte
-	skipped int       // items that were not for it, since it was told a position
-	told    time.Time // of one
+	reader *feed.Reader
+	idle   *time.Timer // runs while nothing is sent, if there is a KeepAlive
+	buf    []byte
 }
 
-// follow sends what there is until the stream ends.
-func (f *follower) follow() {
-	// A client that has had no event yet is told the position, too, for it may lose the connection before.
-	f.tell()
-	for first := true; ; first = false {
-		items, next, err := f.feed.Wait(f.stream.Context(), f.cursor, 0)
-		if err == feed.ErrGap {
-			if f.Slow == Disconnect {
-				return
-			}
-			f.cursor = f.feed.Oldest()
+var errSlow = errors.New("sse: the client is too slow")
+
+// follow sends what there is until the stream ends, and returns why it does. A client is told its position at the
+// beginning, too, for it may lose the connection before the first event.
+func (f *follower) follow() error {
+	f.idle = time.NewTimer(time.Hour)
+	defer f.idle.Stop()
+	err := f.tell()
+	for replay := true; err == nil; replay = false {
+		var items []feed.Item
+		items, err = f.reader.Next(0)
+		switch {
+		case err == feed.ErrGap && f.Slow == DropOldest:
+			err = nil
+		case err != nil:
+		case len(items) == 0:
+			err = f.wait()
+		case replay || len(items) <= f.Queue:
+			err = f.send(items)
+		case f.Slow == DropOldest:
+			err = f.send(items[len(items)-f.Queue:])
+		default:
+			err = errSlow
+		}
+	}
+	return err
+}
+
+// wait waits for more. In silence it tells the client its position, which others' events have moved on; that
+// keeps the connection alive as a comment would.
+func (f *follower) wait() error {
+	select {
+	case <-f.reader.More():
+		return nil
+	case <-f.idle.C:
+		return f.tell()
+	case <-f.stream.Context().Done():
+		return context.Cause(f.stream.Context())
+	}
+}
+
+func (f *follower) tell() error {
+	return f.write(append(appendField(nil, "id", string(f.reader.Cursor())), '\n'))
+}
+
+// send sends items, several in a write, but not so many that a client which is slow would have no time for it.
+func (f *follower) send(items []feed.Item) error {
+	if len(items) == 1 {
+		return f.write(items[0].Data)
+	}
+	f.buf = f.buf[:0]
+	for i, item := range items {
+		f.buf = append(f.buf, item.Data...)
+		if i < len(items)-1 && len(f.buf)+len(items[i+1].Data) <= maxBuffer {
 			continue
 		}
-		if err != nil {
-			return
+		if err := f.write(f.buf); err != nil {
+			return err
 		}
-		f.cursor = next
-		mine := f.mine(items)
-		if behind := len(mine) - f.Queue; behind > 0 && !first {
-			if f.Slow == Disconnect {
-				return
-			}
-			mine = mine[behind:]
-		}
-		if f.send(mine) != nil {
-			return
-		}
-	}
-}
-
-// mine returns those of items that are for the client, as they are sent.
-func (f *follower) mine(items []feed.Item) (mine [][]byte) {
-	for _, item := range items {
-		n, length := binary.Uvarint(item.Data)
-		topic, event := item.Data[length:length+int(n)], item.Data[length+int(n):]
-		if slices.Contains(f.topics, string(topic)) {
-			mine = append(mine, event)
-		}
-	}
-	f.skipped += len(items) - len(mine)
-	return mine
-}
-
-// tellAfter is after how much that was not for a client it is told the position, which would be lost otherwise.
-const tellAfter = 100
-
-func (f *follower) send(mine [][]byte) error {
-	switch {
-	case len(mine) == 1:
-		f.skipped, f.told = 0, time.Now()
-		return f.stream.sendEncoded(mine[0])
-	case len(mine) > 1:
-		f.skipped, f.told = 0, time.Now()
 		f.buf = f.buf[:0]
-		for _, event := range mine {
-			f.buf = append(f.buf, event...)
-		}
-		return f.stream.sendEncoded(f.buf)
-	case f.skipped >= tellAfter || time.Since(f.told) > f.KeepAlive && f.KeepAlive > 0:
-		return f.tell()
+	}
+	if cap(f.buf) > maxBuffer {
+		f.buf = nil
 	}
 	return nil
 }
 
-// tell tells the client its position, without an event.
-func (f *follower) tell() error {
-	f.skipped, f.told = 0, time.Now()
-	return f.stream.sendEncoded([]byte("id: " + string(f.cursor) + "\n\n"))
+func (f *follower) write(p []byte) error {
+	if f.KeepAlive > 0 {
+		f.idle.Reset(f.KeepAlive)
+	} else {
+		f.idle.Stop()
+	}
+	return f.stream.sendEncoded(p)
 }

@@ -255,33 +255,58 @@ func TestServer(t *testing.T) {
 }
 
 // Who loses the connection before the first event, or while there is nothing for it but for others, misses
-// nothing either.
+// nothing either, and is not told so.
 func TestServerPosition(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		s := &Server{Replay: feed.Limits{Count: 1000}}
 		m := start(t, s)
-		c := m.open(t, "?topic=a", "")
+		idle := m.open(t, "?topic=a", "")
+		go idle.d.Decode()
 		synctest.Wait()
-		go c.d.Decode()
-		synctest.Wait()
-		first := c.d.LastEventID()
-		c.conn.Close()
+		first := idle.d.LastEventID()
+		publish(t, s, "b", make([]string, 5000)...)
 		publish(t, s, "a", "one")
-		c = m.open(t, "?topic=a", first)
-		c.want("one")
-		for range 50 {
-			publish(t, s, "b", make([]string, 100)...)
-			synctest.Wait()
+		back := func(id string, want ...string) {
+			t.Helper()
+			c := m.open(t, "?topic=a", id)
+			c.want(want...)
+			if h := c.resp.Header.Get("Last-Event-ID"); h != id {
+				t.Errorf("from %s on: the header says %q", id, h)
+			}
+			c.conn.Close()
 		}
+		back(first, "one")
+
+		// Nothing of a is kept any more, but who was told a position in silence has had it.
+		c := m.open(t, "?topic=a", first)
+		c.want("one")
 		go c.d.Decode()
+		publish(t, s, "b", make([]string, 5000)...)
+		time.Sleep(15 * time.Second)
 		synctest.Wait()
 		id := c.d.LastEventID()
-		c.conn.Close()
+		if id == first {
+			t.Error("the position was not told")
+		}
+		for _, c := range []*tab{idle, c} {
+			c.conn.Close()
+		}
 		publish(t, s, "a", "two")
-		c = m.open(t, "?topic=a", id)
-		c.want("two")
-		if h := c.resp.Header.Get("Last-Event-ID"); h != id {
-			t.Errorf("the header says %q", h)
+		back(id, "two")
+	})
+}
+
+// A client has several topics, one of them twice.
+func TestServerTopicTwice(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s := new(Server)
+		c := start(t, s).open(t, "?topic=a&topic=b&topic=a", "")
+		publish(t, s, "a", "one")
+		publish(t, s, "b", "two")
+		publish(t, s, "a", "three")
+		c.want("one", "two", "three")
+		if n := s.Clients("a"); n != 1 {
+			t.Errorf("%d clients", n)
 		}
 	})
 }
