@@ -5,85 +5,16 @@ package sse
 import (
 	"context"
 	"fmt"
-	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/tidewire/websocket/feed"
 	"github.com/tidewire/websocket/internal/browsertest"
+	"github.com/tidewire/websocket/internal/testnet"
 )
-
-// A cutter is a network on the way to a server that breaks connections after a number of bytes, so many times.
-type cutter struct {
-	net.Listener
-	to string
-
-	mu   sync.Mutex
-	left int
-	work sync.WaitGroup
-}
-
-func newCutter(t *testing.T, to string, cuts int) *cutter {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &cutter{Listener: l, to: to, left: cuts}
-	c.work.Go(func() {
-		for {
-			near, err := l.Accept()
-			if err != nil {
-				return
-			}
-			c.work.Go(func() { c.pass(near) })
-		}
-	})
-	t.Cleanup(func() {
-		l.Close()
-		c.work.Wait()
-	})
-	return c
-}
-
-// pass passes on what comes. The header of the response goes through: a browser does not come again without.
-func (c *cutter) pass(near net.Conn) {
-	defer near.Close()
-	far, err := net.Dial("tcp", c.to)
-	if err != nil {
-		return
-	}
-	defer far.Close()
-	c.work.Go(func() {
-		io.Copy(far, near)
-		far.Close()
-	})
-	c.mu.Lock()
-	cut := c.left > 0
-	c.mu.Unlock()
-	if !cut {
-		io.Copy(near, far)
-		return
-	}
-	n, _ := io.CopyN(near, far, 500+rand.Int64N(2000))
-	if n >= 500 {
-		c.mu.Lock()
-		c.left--
-		c.mu.Unlock()
-	}
-	near.(*net.TCPConn).SetLinger(0)
-}
-
-func (c *cutter) done() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.left <= 0
-}
 
 // TestEventSource has Chromium's EventSource follow a Server through 100 cuts at any byte.
 func TestEventSource(t *testing.T) {
@@ -94,7 +25,7 @@ func TestEventSource(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := newCutter(t, l.Addr().String(), 100)
+	c := testnet.Cut(t, l.Addr().String(), 100, 500) // no header is cut: a browser does not come again then
 	mux := http.NewServeMux()
 	mux.Handle("/events", s)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
@@ -123,7 +54,7 @@ func TestEventSource(t *testing.T) {
 	}
 	page.Await("source.readyState", 1)
 	n := 0
-	for ; !c.done() && ctx.Err() == nil; n++ {
+	for ; !c.Done() && ctx.Err() == nil; n++ {
 		if _, err := s.Publish("a", Event{Type: "tick", Data: fmt.Sprint(n, strings.Repeat("\nline", n%20))}); err != nil {
 			t.Fatal(err)
 		}
