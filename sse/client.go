@@ -24,12 +24,12 @@ type Client struct {
 	// HTTP sends it. Its Timeout limits a whole stream, so it has to be 0. Default: http.DefaultClient.
 	HTTP *http.Client
 
-	// Backoff is for how long to wait before another attempt. A time that the server has chosen takes the place of
-	// its Min, and what a Retry-After says is waited for at the least.
+	// Backoff is for how long to wait before another attempt. The retry time of the server takes the place of its
+	// Min, and is waited for at the least, as is what a Retry-After says.
 	Backoff backoff.Policy
 
 	// MaxTries is after how many failures in a row to give up. A stream that was lost too soon for
-	// Backoff.ResetAfter is one. Default: never.
+	// Backoff.ResetAfter is one, unless it had an event and the server has said a retry time. Default: never.
 	MaxTries int
 
 	// Idle is after how much silence a connection is taken for lost. Default: 45 s. Negative: never.
@@ -86,6 +86,7 @@ type following struct {
 
 	tries    int
 	failures int
+	got      bool // an event, in this attempt
 	lastID   string
 	retry    time.Duration
 }
@@ -101,6 +102,7 @@ func (e finalError) Unwrap() error { return e.error }
 func (f *following) run(ctx context.Context) error {
 	for {
 		began := time.Now()
+		f.got = false
 		atLeast, err := f.attempt(ctx)
 		if err == errBreak {
 			return nil
@@ -111,7 +113,7 @@ func (f *following) run(ctx context.Context) error {
 		if final, ok := errors.AsType[finalError](err); ok {
 			return final.error
 		}
-		if f.policy.Resets(time.Since(began)) {
+		if f.policy.Resets(time.Since(began)) || f.got && f.retry > 0 {
 			f.failures = 0
 		}
 		if f.failures++; f.MaxTries > 0 && f.failures >= f.MaxTries {
@@ -123,7 +125,7 @@ func (f *following) run(ctx context.Context) error {
 				f.policy.Max = max(f.policy.Max, f.retry)
 			}
 		}
-		wait := max(atLeast, f.policy.Delay(f.failures-1))
+		wait := max(atLeast, f.retry, f.policy.Delay(f.failures-1))
 		if f.OnRetry != nil {
 			f.OnRetry(err, wait)
 		}
@@ -236,6 +238,7 @@ func (f *following) read(r io.Reader) error {
 	defer func() { f.lastID, f.retry = d.LastEventID(), d.Retry() }()
 	for {
 		e, err := d.Decode()
+		f.got = f.got || err == nil
 		switch {
 		case err == io.EOF:
 			return errEnded
