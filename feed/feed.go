@@ -217,6 +217,6 @@ func (f *Feed) Close() {
 	f.closed = true
 	f.wake()
 	for r := range f.readers {
-		r.wake()
+		r.Wake()
 	}
 }

@@ -1,20 +1,23 @@
 package feed
 
-import "slices"
+import (
+	"math"
+	"slices"
+)
 
 // A topic is what items are of that only some readers want.
 type topic struct {
 	name    string
-	offsets []uint64 // of the items that are kept
-	lost    uint64   // the position behind the latest that may not be kept any more
-	readers map[*Reader]struct{}
+	offsets []uint64  // of the items that are kept
+	lost    uint64    // the position behind the latest that may not be kept any more
+	readers []*Reader // a slice: to walk through a map of thousands costs more than to wake them
 }
 
 // topic returns a topic. What it had before it was forgotten is not known. f.mu is held.
 func (f *Feed) topic(name string) *topic {
 	t := f.topics[name]
 	if t == nil {
-		t = &topic{name: name, lost: f.before, readers: make(map[*Reader]struct{})}
+		t = &topic{name: name, lost: f.before}
 		f.topics[name] = t
 	}
 	return t
@@ -40,8 +43,8 @@ func (f *Feed) AppendTo(topic string, data func(Cursor) []byte) Cursor {
 	t := f.topic(topic)
 	t.offsets = append(t.offsets, f.end())
 	f.append(c, p, t)
-	for r := range t.readers {
-		r.wake()
+	for _, r := range t.readers {
+		r.Wake()
 	}
 	return c
 }
@@ -60,9 +63,16 @@ func (f *Feed) Readers(topic string) int {
 // lost. It is for one goroutine at a time, and has to be closed.
 type Reader struct {
 	feed   *Feed
-	topics []*topic
+	topics []place
 	offset uint64 // nothing before is to be read any more
 	more   chan struct{}
+	one    [1]Item // what Next returns is mostly one
+}
+
+// A place is that of a Reader among those of a topic.
+type place struct {
+	*topic
+	index int
 }
 
 // Reader returns a Reader of what follows c in any of the topics; if c is "", of what follows from now on. If
@@ -73,10 +83,9 @@ func (f *Feed) Reader(c Cursor, topics ...string) (r *Reader, ok bool) {
 	f.trim()
 	r = &Reader{feed: f, more: make(chan struct{}, 1)}
 	for _, name := range topics {
-		t := f.topic(name)
-		if _, again := t.readers[r]; !again {
-			t.readers[r] = struct{}{}
-			r.topics = append(r.topics, t)
+		if t := f.topic(name); !slices.ContainsFunc(r.topics, func(p place) bool { return p.topic == t }) {
+			r.topics = append(r.topics, place{t, len(t.readers)})
+			t.readers = append(t.readers, r)
 		}
 	}
 	f.readers[r] = struct{}{}
@@ -91,17 +100,20 @@ func (f *Feed) Reader(c Cursor, topics ...string) (r *Reader, ok bool) {
 	return r, true
 }
 
-// Next returns what follows, at the most max items if max is positive; none, if there is nothing yet. It returns
-// ErrGap if something is not kept any more, and next time what is. It returns ErrClosed when there will be
-// no more.
+// Next returns what follows, at the most max items if max is positive; none, if there is nothing yet. The slice
+// is valid until the next call. Next returns ErrGap if something is not kept any more, and next time
+// what is; and ErrClosed when there will be no more.
 func (r *Reader) Next(max int) ([]Item, error) {
 	f := r.feed
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.trim()
+	if max <= 0 {
+		max = math.MaxInt
+	}
 	if r.lost() {
 		r.offset = f.before
-		r.wake()
+		r.Wake()
 		return nil, ErrGap
 	}
 	offsets := r.pending(max)
@@ -109,11 +121,11 @@ func (r *Reader) Next(max int) ([]Item, error) {
 		return nil, ErrClosed
 	}
 	r.offset = f.end()
-	if max > 0 && len(offsets) == max {
+	if len(offsets) == max {
 		r.offset = offsets[max-1] + 1
-		r.wake() // there may be more
+		r.Wake() // there may be more
 	}
-	var items []Item
+	items := r.one[:0]
 	for _, offset := range offsets {
 		items = append(items, f.items[offset-f.before].Item)
 	}
@@ -122,6 +134,14 @@ func (r *Reader) Next(max int) ([]Item, error) {
 
 // More has a value when Next may have something, or an error.
 func (r *Reader) More() <-chan struct{} { return r.more }
+
+// Wake has More have a value. Any goroutine may call it.
+func (r *Reader) Wake() {
+	select {
+	case r.more <- struct{}{}:
+	default:
+	}
+}
 
 // Cursor returns the position behind what Next has returned, and also behind what there is of other topics since.
 func (r *Reader) Cursor() Cursor {
@@ -137,36 +157,40 @@ func (r *Reader) Cursor() Cursor {
 func (r *Reader) Close() {
 	r.feed.mu.Lock()
 	defer r.feed.mu.Unlock()
-	for _, t := range r.topics {
-		delete(t.readers, r)
-		r.feed.drop(t)
+	for _, p := range r.topics {
+		last := p.readers[len(p.readers)-1]
+		for i := range last.topics {
+			if last.topics[i].topic == p.topic {
+				last.topics[i].index = p.index
+			}
+		}
+		p.readers[p.index] = last
+		p.readers[len(p.readers)-1] = nil
+		p.topic.readers = p.readers[:len(p.readers)-1]
+		r.feed.drop(p.topic)
 	}
 	delete(r.feed.readers, r)
 	r.topics = nil
 }
 
-// wake has the reader look. r.feed.mu is held.
-func (r *Reader) wake() {
-	select {
-	case r.more <- struct{}{}:
-	default:
-	}
-}
-
 // lost reports whether something is not kept any more. r.feed.mu is held.
 func (r *Reader) lost() bool {
-	return slices.ContainsFunc(r.topics, func(t *topic) bool { return t.lost > r.offset })
+	return slices.ContainsFunc(r.topics, func(p place) bool { return p.lost > r.offset })
 }
 
-// pending returns where the items are that are to be read, at the most max if max is positive. r.feed.mu is held.
+// pending returns where the items are that are to be read, at the most max. r.feed.mu is held.
 func (r *Reader) pending(max int) (offsets []uint64) {
+	if len(r.topics) == 1 {
+		offsets = r.topics[0].from(r.offset)
+		return offsets[:min(max, len(offsets))]
+	}
 	var lists [][]uint64
-	for _, t := range r.topics {
-		if i, _ := slices.BinarySearch(t.offsets, r.offset); i < len(t.offsets) {
-			lists = append(lists, t.offsets[i:])
+	for _, p := range r.topics {
+		if list := p.from(r.offset); len(list) > 0 {
+			lists = append(lists, list)
 		}
 	}
-	for len(lists) > 0 && (max <= 0 || len(offsets) < max) {
+	for len(lists) > 0 && len(offsets) < max {
 		first := 0
 		for i, list := range lists {
 			if list[0] < lists[first][0] {
@@ -179,4 +203,10 @@ func (r *Reader) pending(max int) (offsets []uint64) {
 		}
 	}
 	return offsets
+}
+
+// from returns where the topic's items are from an offset on.
+func (t *topic) from(offset uint64) []uint64 {
+	i, _ := slices.BinarySearch(t.offsets, offset)
+	return t.offsets[i:]
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tidewire/websocket/feed"
@@ -197,8 +198,10 @@ type follower struct {
 	*Server
 	stream *Stream
 	reader *feed.Reader
-	idle   *time.Timer // runs while nothing is sent, if there is a KeepAlive
 	buf    []byte
+
+	idle   *time.Timer // runs always, if there is a KeepAlive
+	silent atomic.Bool // it has fired
 }
 
 var errSlow = errors.New("sse: the client is too slow")
@@ -206,8 +209,14 @@ var errSlow = errors.New("sse: the client is too slow")
 // follow sends what there is until the stream ends, and returns why it does. A client is told its position at the
 // beginning, too, for it may lose the connection before the first event.
 func (f *follower) follow() error {
-	f.idle = time.NewTimer(time.Hour)
-	defer f.idle.Stop()
+	defer context.AfterFunc(f.stream.ctx, f.reader.Wake)()
+	if f.KeepAlive > 0 {
+		f.idle = time.AfterFunc(f.KeepAlive, func() {
+			f.silent.Store(true)
+			f.reader.Wake()
+		})
+		defer f.idle.Stop()
+	}
 	err := f.tell()
 	for replay := true; err == nil; replay = false {
 		var items []feed.Item
@@ -232,24 +241,31 @@ func (f *follower) follow() error {
 // wait waits for more. In silence it tells the client its position, which others' events have moved on; that
 // keeps the connection alive as a comment would.
 func (f *follower) wait() error {
-	select {
-	case <-f.reader.More():
-		return nil
-	case <-f.idle.C:
-		return f.tell()
-	case <-f.stream.Context().Done():
-		return context.Cause(f.stream.Context())
+	if f.silent.Swap(false) {
+		left := f.KeepAlive - time.Since(f.stream.written)
+		if left <= 0 {
+			if err := f.tell(); err != nil {
+				return err
+			}
+			left = f.KeepAlive
+		}
+		f.idle.Reset(left)
 	}
+	<-f.reader.More() // alone: to wait for one channel costs the least
+	if f.stream.ctx.Err() != nil {
+		return context.Cause(f.stream.ctx)
+	}
+	return nil
 }
 
 func (f *follower) tell() error {
-	return f.write(append(appendField(nil, "id", string(f.reader.Cursor())), '\n'))
+	return f.stream.sendEncoded(append(appendField(nil, "id", string(f.reader.Cursor())), '\n'))
 }
 
 // send sends items, several in a write, but not so many that a client which is slow would have no time for it.
 func (f *follower) send(items []feed.Item) error {
 	if len(items) == 1 {
-		return f.write(items[0].Data)
+		return f.stream.sendEncoded(items[0].Data)
 	}
 	f.buf = f.buf[:0]
 	for i, item := range items {
@@ -257,7 +273,7 @@ func (f *follower) send(items []feed.Item) error {
 		if i < len(items)-1 && len(f.buf)+len(items[i+1].Data) <= maxBuffer {
 			continue
 		}
-		if err := f.write(f.buf); err != nil {
+		if err := f.stream.sendEncoded(f.buf); err != nil {
 			return err
 		}
 		f.buf = f.buf[:0]
@@ -266,13 +282,4 @@ func (f *follower) send(items []feed.Item) error {
 		f.buf = nil
 	}
 	return nil
-}
-
-func (f *follower) write(p []byte) error {
-	if f.KeepAlive > 0 {
-		f.idle.Reset(f.KeepAlive)
-	} else {
-		f.idle.Stop()
-	}
-	return f.stream.sendEncoded(p)
 }

@@ -53,6 +53,64 @@ type Stream struct {
 	written time.Time // the latest
 	idle    *time.Timer
 	err     error // no more can be written
+
+	watch watchdog
+}
+
+// A watchdog breaks off a write that takes too long. To set a deadline for each write would cost more.
+type watchdog struct {
+	rc      *http.ResponseController
+	timeout time.Duration // not positive: never
+
+	mu    sync.Mutex
+	began time.Time // of the write under way; zero: there is none
+	timer *time.Timer
+	armed bool
+}
+
+// begin is called before a write.
+func (d *watchdog) begin() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.began = time.Now()
+	switch {
+	case d.armed || d.timeout <= 0:
+		return
+	case d.timer == nil:
+		d.timer = time.AfterFunc(d.timeout, d.look)
+	default:
+		d.timer.Reset(d.timeout)
+	}
+	d.armed = true
+}
+
+// end is called after a write, and returns when it was begun. The watchdog does nothing then.
+func (d *watchdog) end() (began time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	began, d.began = d.began, time.Time{}
+	return began
+}
+
+// stop is called after the last write.
+func (d *watchdog) stop() {
+	if d.timer != nil {
+		d.timer.Stop()
+	}
+}
+
+// look is what the timer calls.
+func (d *watchdog) look() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.began.IsZero() {
+		if left := d.timeout - time.Since(d.began); left > 0 {
+			d.timer.Reset(left)
+			return
+		}
+		d.rc.SetWriteDeadline(time.Unix(1, 0)) // over
+	}
+	d.armed = false
 }
 
 var (
@@ -80,6 +138,7 @@ func NewStream(w http.ResponseWriter, r *http.Request, o StreamOptions) (*Stream
 	h.Set("X-Accel-Buffering", "no") // or nginx would wait for more
 	s.ctx, s.cancel = context.WithCancelCause(r.Context())
 	if err := s.begin(); err != nil {
+		s.watch.stop()
 		s.cancel(err)
 		return nil, err
 	}
@@ -90,8 +149,13 @@ func NewStream(w http.ResponseWriter, r *http.Request, o StreamOptions) (*Stream
 func (s *Stream) begin() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.deadline()
-	if err := s.rc.Flush(); errors.Is(err, http.ErrNotSupported) {
+	// The server's own deadline is not for streams. A ResponseWriter that has none, as in a test, can't set one.
+	s.rc.SetWriteDeadline(time.Time{})
+	s.watch.rc, s.watch.timeout = s.rc, s.o.WriteTimeout
+	s.watch.begin()
+	err := s.rc.Flush()
+	s.written = s.watch.end()
+	if errors.Is(err, http.ErrNotSupported) {
 		for _, name := range []string{"Cache-Control", "X-Accel-Buffering"} {
 			s.w.Header().Del(name)
 		}
@@ -100,8 +164,6 @@ func (s *Stream) begin() error {
 	} else if err != nil {
 		return err
 	}
-	s.noDeadline()
-	s.written = time.Now()
 	if s.o.KeepAlive > 0 {
 		s.idle = time.AfterFunc(s.o.KeepAlive, s.keepAlive)
 	}
@@ -154,31 +216,19 @@ func (s *Stream) write(p []byte) error {
 	if s.err != nil || len(p) == 0 {
 		return s.err
 	}
-	s.deadline()
+	s.watch.begin()
 	_, err := s.w.Write(p)
 	if err == nil {
 		err = s.rc.Flush()
 	}
+	s.written = s.watch.end()
 	if err != nil {
 		s.err = err
 		s.cancel(err)
 		return err
 	}
-	s.noDeadline()
-	s.written = time.Now()
 	return nil
 }
-
-// deadline and noDeadline do what they can: a ResponseWriter without deadlines, as in a test, has none.
-func (s *Stream) deadline() {
-	if s.o.WriteTimeout > 0 {
-		s.rc.SetWriteDeadline(time.Now().Add(s.o.WriteTimeout))
-	} else {
-		s.noDeadline()
-	}
-}
-
-func (s *Stream) noDeadline() { s.rc.SetWriteDeadline(time.Time{}) }
 
 // keepAlive is what the timer calls.
 func (s *Stream) keepAlive() {
@@ -205,6 +255,7 @@ func (s *Stream) Close() error {
 	if s.idle != nil {
 		s.idle.Stop()
 	}
+	s.watch.stop()
 	s.cancel(errDone)
 	if s.err == nil {
 		s.err = errDone
