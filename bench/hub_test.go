@@ -11,20 +11,11 @@ import (
 	"github.com/tidewire/websocket/bench/peers"
 )
 
-// hubs returns a loop over connections and package hub, in the order of this round.
-func hubs() []peers.Peer {
-	list := slices.Clone(peers.Hubs)
-	if *rotateFlag%2 == 1 {
-		slices.Reverse(list)
-	}
-	return list
-}
-
 // BenchmarkHub measures what it costs to send a message of 512 bytes to all clients. An operation
 // is one message to all.
 func BenchmarkHub(b *testing.B) {
 	for _, n := range pick([]int{10}, []int{1000}, []int{1000, 10_000}) {
-		for _, p := range hubs() {
+		for _, p := range rotated(peers.Hubs) {
 			b.Run(fmt.Sprintf("way=%s/conns=%d", p.Name, n), func(b *testing.B) {
 				server, l := broadcast{n, uncompressed}.open(b, p)
 				send := func() error {
@@ -47,7 +38,7 @@ func BenchmarkHub(b *testing.B) {
 // BenchmarkHubIdle is BenchmarkIdle for both.
 func BenchmarkHubIdle(b *testing.B) {
 	conns := pick(20, 2000, 15_000)
-	for _, p := range hubs() {
+	for _, p := range rotated(peers.Hubs) {
 		i := idle{peer: p, mode: uncompressed, conns: conns, size: 4 << 10}
 		name := fmt.Sprintf("way=%s/conns=%d", p.Name, conns)
 		b.Run(name+"/after=handshake", func(b *testing.B) { i.benchmark(b, i.open) })

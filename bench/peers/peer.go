@@ -128,7 +128,7 @@ const (
 
 // Find returns the peer of that name.
 func Find(name string) (Peer, bool) {
-	for _, p := range slices.Concat(All, Hubs) {
+	for _, p := range slices.Concat(All, Hubs, Streams) {
 		if p.Name == name {
 			return p, true
 		}
