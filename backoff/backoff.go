@@ -58,7 +58,10 @@ func (p Policy) longest(attempt int) time.Duration {
 	if factor == 0 {
 		factor = 2
 	}
-	longest := float64(first) * math.Pow(max(1, factor), float64(max(0, attempt)))
+	if !(factor >= 1) {
+		factor = 1
+	}
+	longest := float64(first) * math.Pow(factor, float64(max(0, attempt)))
 	if longest >= float64(limit) {
 		return limit
 	}
@@ -74,14 +77,18 @@ func (p Policy) Resets(uptime time.Duration) bool {
 	return uptime >= after
 }
 
-// RetryAfter returns for how long the Retry-After of a response asks to wait, from now on, and
-// whether there is one that is valid (RFC 9110, section 10.2.3).
+// maxRetryAfter is the longest that a server may have a client wait, which may be by mistake.
+const maxRetryAfter = time.Hour
+
+// RetryAfter returns for how long the Retry-After of a response asks to wait, an hour at the most, and whether
+// there is one that is valid (RFC 9110, section 10.2.3). A time is that of the server's clock, which is known from
+// the response's Date; without that it is taken for now.
 func RetryAfter(h http.Header, now time.Time) (time.Duration, bool) {
 	value := strings.TrimSpace(h.Get("Retry-After"))
 	if isDigits(value) {
 		seconds, err := strconv.ParseInt(value, 10, 64)
-		if err != nil || seconds > int64(math.MaxInt64/time.Second) {
-			return math.MaxInt64, true
+		if err != nil || seconds > int64(maxRetryAfter/time.Second) {
+			return maxRetryAfter, true
 		}
 		return time.Duration(seconds) * time.Second, true
 	}
@@ -89,7 +96,10 @@ func RetryAfter(h http.Header, now time.Time) (time.Duration, bool) {
 	if err != nil {
 		return 0, false
 	}
-	return max(0, at.Sub(now)), true
+	if date, err := http.ParseTime(h.Get("Date")); err == nil {
+		now = date
+	}
+	return min(max(0, at.Sub(now)), maxRetryAfter), true
 }
 
 func isDigits(s string) bool {

@@ -84,17 +84,24 @@ func TestRetryAfter(t *testing.T) {
 		{"0", 0, true},
 		{"120", 2 * time.Minute, true},
 		{" 7 ", 7 * time.Second, true},
-		{"99999999999", math.MaxInt64, true},
-		{"99999999999999999999999", math.MaxInt64, true},
+		{"3601", time.Hour, true},
+		{"99999999999", time.Hour, true},
+		{"99999999999999999999999", time.Hour, true},
 		{"-1", 0, false},
 		{"1.5", 0, false},
 		{"soon", 0, false},
 		{"Mon, 04 May 2026 03:03:01 GMT", time.Minute, true},
 		{"Monday, 04-May-26 03:03:01 GMT", time.Minute, true},
 		{"Mon, 04 May 2026 03:00:00 GMT", 0, true},
+		{"Mon, 04 May 2026 05:00:00 GMT", time.Hour, true},
 	} {
 		if got, ok := RetryAfter(http.Header{"Retry-After": {test.value}}, now); got != test.want || ok != test.ok {
 			t.Errorf("%q: got %v, %v, want %v, %v", test.value, got, ok, test.want, test.ok)
 		}
+	}
+	// A server whose clock is a day ahead.
+	h := http.Header{"Retry-After": {"Tue, 05 May 2026 03:02:11 GMT"}, "Date": {"Tue, 05 May 2026 03:02:01 GMT"}}
+	if got, ok := RetryAfter(h, now); got != 10*time.Second || !ok {
+		t.Errorf("with a Date: got %v, %v", got, ok)
 	}
 }

@@ -1,12 +1,15 @@
 package polling
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -35,45 +38,45 @@ type Batch struct {
 // the feed: see [http.Server.RegisterOnShutdown].
 type Handler struct {
 	// Feed returns the feed for a request, or an error: that is answered with its StatusCode if it is an
-	// *HTTPError, and otherwise with 403. An item that is no JSON is sent as a string.
+	// *HTTPError, and otherwise with 500. An item that is no JSON is sent as a string; what is no UTF-8 in
+	// it, as U+FFFD.
 	Feed func(*http.Request) (*feed.Feed, error)
 
-	MaxWait    time.Duration // Default: 30 s
-	MaxBatch   int           // events of an answer. Default: 100
+	MaxWait    time.Duration // Default: 30 s. At the most a day
+	MaxBatch   int           // events of an answer, which are not much more than a megabyte either. Default: 100
 	MaxWaiters int           // requests that wait; more are answered with 503. Default: 10,000
 
 	waiters atomic.Int64
+
+	mu   sync.Mutex
+	last answer // for others who wait for the same
 }
 
-// grace is for how long an answer may take to be written.
-const grace = 10 * time.Second
+const (
+	grace    = 10 * time.Second // is for how long an answer may take to be written
+	longest  = 24 * time.Hour
+	maxBytes = 1 << 20 // of the items of an answer that are not alone in it
+)
 
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Cache-Control", "no-store")
 	if r.Method != http.MethodGet {
 		w.Header().Set("Allow", http.MethodGet)
 		http.Error(w, "want GET", http.StatusMethodNotAllowed)
 		return
 	}
-	w.Header().Set("Cache-Control", "no-store")
-	batch, err := h.answer(w, r)
-	if r.Context().Err() != nil {
-		return // nobody waits for it
-	}
-	var body []byte
-	if err == nil {
-		body, err = json.Marshal(batch)
-	}
+	body, err := h.answer(w, r)
 	if err != nil {
 		refuse(w, err)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
-	w.Write(append(body, '\n'))
+	w.Write(body)
 }
 
 func refuse(w http.ResponseWriter, err error) {
-	status, text := http.StatusForbidden, http.StatusText(http.StatusForbidden)
-	if e, ok := errors.AsType[*HTTPError](err); ok {
+	status, text := http.StatusInternalServerError, http.StatusText(http.StatusInternalServerError)
+	if e, ok := errors.AsType[*HTTPError](err); ok && e.StatusCode >= 400 {
 		status, text = e.StatusCode, e.Error()
 	}
 	if status == http.StatusServiceUnavailable {
@@ -83,11 +86,16 @@ func refuse(w http.ResponseWriter, err error) {
 }
 
 var (
+	errBody    = &HTTPError{http.StatusBadRequest, errors.New("want no body")} // which could hide that the client has gone
 	errWaiters = &HTTPError{http.StatusServiceUnavailable, errors.New("too many requests wait")}
 	errClosed  = &HTTPError{http.StatusServiceUnavailable, errors.New("there will be no more events")}
+	errEnding  = &HTTPError{http.StatusServiceUnavailable, errors.New("the server can't wait any longer")}
 )
 
-func (h *Handler) answer(w http.ResponseWriter, r *http.Request) (*Batch, error) {
+func (h *Handler) answer(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	if r.ContentLength != 0 {
+		return nil, errBody
+	}
 	wait, err := h.wait(r)
 	if err != nil {
 		return nil, err
@@ -100,22 +108,38 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request) (*Batch, error)
 	if limit <= 0 {
 		limit = 100
 	}
-	cursor := feed.Cursor(r.URL.Query().Get("cursor"))
-	items, next, err := f.After(cursor, limit)
-	if err == nil && len(items) == 0 && wait > 0 {
-		items, next, err = h.await(w, r, f, cursor, limit, wait)
+	a := answer{feed: f, cursor: feed.Cursor(r.URL.Query().Get("cursor"))}
+	items, next, err := f.After(a.cursor, limit)
+	if err == nil && len(items) == 0 {
+		items, next, err = h.await(w, r, f, a.cursor, limit, wait)
 	}
-	switch err {
-	case nil, feed.ErrGap, context.DeadlineExceeded:
-		return newBatch(items, next, err == feed.ErrGap, next != f.Head()), nil
-	case feed.ErrClosed:
+	switch {
+	case err == nil, err == feed.ErrGap, err == context.DeadlineExceeded:
+	case err == feed.ErrClosed:
 		return nil, errClosed
+	case r.Context().Err() != nil:
+		return nil, errEnding
+	default:
+		return nil, err
 	}
-	return nil, err
+	a.items, a.next = first(items, next)
+	a.reset, a.more = err == feed.ErrGap, a.next != f.Head()
+	return h.encode(a)
+}
+
+// first returns as many of items as an answer may have, and the position behind them.
+func first(items []feed.Item, next feed.Cursor) ([]feed.Item, feed.Cursor) {
+	bytes := 0
+	for i, item := range items {
+		if bytes += len(item.Data); bytes > maxBytes && i > 0 {
+			return items[:i], items[i-1].Cursor
+		}
+	}
+	return items, next
 }
 
 func (h *Handler) wait(r *http.Request) (time.Duration, error) {
-	most := h.MaxWait
+	most := min(h.MaxWait, longest)
 	if most <= 0 {
 		most = 30 * time.Second
 	}
@@ -131,28 +155,80 @@ func (h *Handler) wait(r *http.Request) (time.Duration, error) {
 }
 
 func (h *Handler) await(w http.ResponseWriter, r *http.Request, f *feed.Feed, cursor feed.Cursor, limit int, wait time.Duration) ([]feed.Item, feed.Cursor, error) {
-	most := h.MaxWaiters
-	if most <= 0 {
-		most = 10_000
+	if wait > 0 {
+		most := h.MaxWaiters
+		if most <= 0 {
+			most = 10_000
+		}
+		defer h.waiters.Add(-1)
+		if h.waiters.Add(1) > int64(most) {
+			return nil, "", errWaiters
+		}
+		wait = patience(w, r, wait)
 	}
-	if h.waiters.Add(1) > int64(most) {
-		h.waiters.Add(-1)
-		return nil, "", errWaiters
-	}
-	defer h.waiters.Add(-1)
-	// The server's own deadline may be before the end of the wait. One that can't be set is none.
-	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(wait + grace))
 	ctx, cancel := context.WithTimeout(r.Context(), wait)
 	defer cancel()
 	return f.Wait(ctx, cursor, limit)
 }
 
-func newBatch(items []feed.Item, next feed.Cursor, reset, more bool) *Batch {
-	b := &Batch{Events: make([]json.RawMessage, len(items)), Cursor: string(next), Reset: reset, More: more}
-	for i, item := range items {
-		if b.Events[i] = item.Data; !json.Valid(item.Data) {
-			b.Events[i], _ = json.Marshal(string(item.Data))
+// patience returns how long the server lets us wait of what is wanted: its deadline for the response is moved on, if
+// there is one and that is possible, and that of the request's context is kept.
+func patience(w http.ResponseWriter, r *http.Request, wait time.Duration) time.Duration {
+	s, ok := r.Context().Value(http.ServerContextKey).(*http.Server)
+	if ok && s.WriteTimeout > 0 && s.WriteTimeout < wait+grace &&
+		http.NewResponseController(w).SetWriteDeadline(time.Now().Add(wait+grace)) != nil {
+		wait = min(wait, s.WriteTimeout/10*9)
+	}
+	if deadline, ok := r.Context().Deadline(); ok {
+		wait = min(wait, time.Until(deadline)/10*9)
+	}
+	return wait
+}
+
+// An answer is a Batch, and what it was made of.
+type answer struct {
+	feed         *feed.Feed
+	cursor, next feed.Cursor
+	items        []feed.Item
+	reset, more  bool
+	body         []byte
+}
+
+// encode returns the Batch as JSON. Mostly many who have waited for the same get the same.
+func (h *Handler) encode(a answer) ([]byte, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if l := &h.last; l.feed == a.feed && l.cursor == a.cursor && l.next == a.next && l.reset == a.reset && l.more == a.more {
+		return l.body, nil
+	}
+	var body bytes.Buffer
+	enc := json.NewEncoder(&body)
+	enc.SetEscapeHTML(false) // six bytes for one
+	if err := enc.Encode(newBatch(a)); err != nil {
+		return nil, err
+	}
+	a.items, a.body = nil, body.Bytes()
+	h.last = a
+	return a.body, nil
+}
+
+func newBatch(a answer) *Batch {
+	b := &Batch{Events: make([]json.RawMessage, len(a.items)), Cursor: string(a.next), Reset: a.reset, More: a.more}
+	for i, item := range a.items {
+		data := bytes.ToValidUTF8(item.Data, []byte("\uFFFD"))
+		// In a Batch it is two levels deeper, of which there may be so many.
+		if inside := slices.Concat([]byte("[["), data, []byte("]]")); !json.Valid(inside) || !json.Valid(data) {
+			data = encodeString(string(data))
 		}
+		b.Events[i] = data
 	}
 	return b
+}
+
+func encodeString(s string) []byte {
+	var text bytes.Buffer
+	enc := json.NewEncoder(&text)
+	enc.SetEscapeHTML(false)
+	enc.Encode(s) // a string can be encoded
+	return bytes.TrimSpace(text.Bytes())
 }

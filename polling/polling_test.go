@@ -119,7 +119,7 @@ func TestHandler(t *testing.T) {
 		for range 2 {
 			b, _ = get(t, c, "?wait=0&cursor="+b.Cursor)
 		}
-		if last := text(b); !strings.HasSuffix(last, `"no JSON \ufffd"`) {
+		if last := text(b); !strings.HasSuffix(last, "\"no JSON \uFFFD\"") {
 			t.Errorf("got %s", last)
 		}
 		for _, cursor := range []string{"", "garbage", "OTHERFEEDX-1"} {
@@ -187,7 +187,7 @@ func TestHandlerRefuses(t *testing.T) {
 			}
 			return nil, errors.New("no")
 		}
-		status("", http.StatusForbidden)
+		status("", http.StatusInternalServerError)
 		status("?unknown", http.StatusUnauthorized)
 	})
 }
@@ -335,14 +335,14 @@ func TestLongFailures(t *testing.T) {
 			t.Errorf("got %q, want %q", got, want)
 		}
 		want := []string{
-			"0s a=b&cursor=c0&wait=25token", "0s a=b&cursor=c1&wait=25token", "1s a=b&cursor=c1&wait=25token", "21s a=b&cursor=c1&wait=25token",
-			"25s a=b&cursor=c1&wait=25token", "33s a=b&cursor=c1&wait=25token", "34s a=b&cursor=c2&wait=25token", "35s a=b&cursor=c2&wait=25token", "35s a=b&cursor=c3&wait=25token",
+			"0s cursor=c0&wait=25&a=btoken", "0s cursor=c1&wait=25&a=btoken", "1s cursor=c1&wait=25&a=btoken", "23s cursor=c1&wait=25&a=btoken",
+			"27s cursor=c1&wait=25&a=btoken", "35s cursor=c1&wait=25&a=btoken", "36s cursor=c2&wait=25&a=btoken", "37s cursor=c2&wait=25&a=btoken", "37s cursor=c3&wait=25&a=btoken",
 		}
 		if !slices.Equal(asked, want) {
 			t.Errorf("got  %q\nwant %q", asked, want)
 		}
 		wantRetries := []string{
-			"1s polling: the server answers 503 Service Unavailable: not now", "20s polling: the server answers 429 Too Many Requests",
+			"1s polling: the server answers 503 Service Unavailable: not now", "22s polling: the server answers 429 Too Many Requests",
 			"4s polling: invalid character '<' looking for beginning of value", "8s polling: the answer has no cursor",
 		}
 		if !slices.Equal(retries, wantRetries) {

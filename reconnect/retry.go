@@ -11,9 +11,6 @@ import (
 	"github.com/tidewire/websocket/backoff"
 )
 
-// maxRetryAfter is the longest that a server may have a client wait.
-const maxRetryAfter = time.Hour
-
 // A Decision is what to do after a failure.
 type Decision struct {
 	Stop     bool
@@ -48,7 +45,7 @@ func retryHandshake(refused *websocket.HandshakeError) Decision {
 	case status == 0, status >= 500,
 		status == http.StatusRequestTimeout, status == http.StatusTooEarly, status == http.StatusTooManyRequests:
 		wait, _ := backoff.RetryAfter(refused.Header, time.Now())
-		return Decision{MinDelay: min(wait, maxRetryAfter)}
+		return Decision{MinDelay: wait}
 	}
 	return Decision{Stop: true}
 }
