@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// Limits are how much a Feed keeps. The zero value is good.
+// Limits are how much a Feed keeps. The zero value is good. They are looked at when something is added or read.
 type Limits struct {
 	Count int           // of items. Default: 1024
 	Bytes int           // of their data. A single item may have more. Default: 4 MiB

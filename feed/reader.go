@@ -31,12 +31,12 @@ func (f *Feed) drop(t *topic) {
 }
 
 // AppendTo adds an item to a topic: what data returns for the position behind it, which is not copied. Data
-// must not use the Feed. A Feed that is closed takes nothing, and AppendTo returns its head.
-func (f *Feed) AppendTo(topic string, data func(Cursor) []byte) Cursor {
+// must not use the Feed. AppendTo returns ErrClosed if the Feed is closed.
+func (f *Feed) AppendTo(topic string, data func(Cursor) []byte) (Cursor, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.closed {
-		return f.head
+		return f.head, ErrClosed
 	}
 	c := f.cursor(f.end() + 1)
 	p := data(c)
@@ -46,7 +46,7 @@ func (f *Feed) AppendTo(topic string, data func(Cursor) []byte) Cursor {
 	for _, r := range t.readers {
 		r.Wake()
 	}
-	return c
+	return c, nil
 }
 
 // Readers returns how many Readers a topic has.

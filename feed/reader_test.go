@@ -14,7 +14,8 @@ import (
 
 // to appends an item to a topic.
 func to(f *Feed, topic, data string) Cursor {
-	return f.AppendTo(topic, func(Cursor) []byte { return []byte(data) })
+	c, _ := f.AppendTo(topic, func(Cursor) []byte { return []byte(data) })
+	return c
 }
 
 // wantNext calls Next, which is to return this.
@@ -87,7 +88,7 @@ func TestReader(t *testing.T) {
 	}
 	wantNext(t, b, 0, "b11 b12", nil)
 	wantNext(t, b, 0, "", ErrClosed)
-	if to(f, "a", "late") != f.Head() || f.Head() != a.Cursor() {
+	if c, err := f.AppendTo("a", nil); c != f.Head() || err != ErrClosed || f.Head() != a.Cursor() {
 		t.Error("a closed feed took something")
 	}
 }

@@ -2,11 +2,12 @@ package sse
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
-	"mime"
+	"math/rand/v2"
 	"net/http"
 	"strings"
 	"time"
@@ -17,15 +18,15 @@ import (
 // A Client follows a stream: when the connection is lost it opens another, and says which event was the
 // latest. Request has to be set. It may be used concurrently, each loop over Events being for itself.
 type Client struct {
-	// Request returns what is sent in each attempt, with a fresh token for instance. The Client sets Accept,
-	// and Last-Event-ID when there is one.
+	// Request returns what is sent in each attempt, with a fresh token for instance; the context is replaced. The
+	// Client sets Accept and Cache-Control unless they are set, and Last-Event-ID when there is one.
 	Request func(ctx context.Context) (*http.Request, error)
 
 	// HTTP sends it. Its Timeout limits a whole stream, so it has to be 0. Default: http.DefaultClient.
 	HTTP *http.Client
 
 	// Backoff is for how long to wait before another attempt. The retry time of the server takes the place of its
-	// Min, and is waited for at the least, as is what a Retry-After says.
+	// Min, and is waited for at the least. What a Retry-After says is waited for besides.
 	Backoff backoff.Policy
 
 	// MaxTries is after how many failures in a row to give up. A stream that was lost too soon for
@@ -42,7 +43,8 @@ type Client struct {
 	// 408, 425, 429 and 5xx.
 	Strict bool
 
-	// Repeat allows to send a request again that is no GET, or has a body.
+	// Repeat allows to send a request again that is no GET, or has a body. Otherwise the end of its response is
+	// that of the loop, and a failure is the error.
 	Repeat bool
 
 	// OnOpen is told of each response that is a stream. Its Body must not be read.
@@ -62,16 +64,17 @@ var (
 	// ErrGaveUp is wrapped, with the last failure, after MaxTries.
 	ErrGaveUp = errors.New("sse: gave up")
 
-	errIdle   = errors.New("sse: nothing has come for too long")
-	errEnded  = errors.New("sse: the stream has ended")
-	errRepeat = errors.New("sse: the request is not sent again: it is no GET, or has a body")
+	errIdle    = errors.New("sse: nothing has come for too long")
+	errEnded   = errors.New("sse: the stream has ended")
+	errRequest = errors.New("sse: Request has returned none")
 )
 
 // Events returns an iterator over the events of a stream. The error comes with the last pair: the cause of
-// ctx, or why there is no other attempt, such as ErrNoContent.
+// ctx, or why there is no other attempt, such as ErrNoContent, a status that says that the request is wrong, or a
+// certificate that is not valid.
 func (c *Client) Events(ctx context.Context) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
-		f := following{Client: c, yield: yield, policy: c.Backoff}
+		f := following{Client: c, yield: yield}
 		if err := f.run(ctx); err != nil {
 			yield(Event{}, err)
 		}
@@ -81,12 +84,13 @@ func (c *Client) Events(ctx context.Context) iter.Seq2[Event, error] {
 // following is a loop over Events.
 type following struct {
 	*Client
-	yield  func(Event, error) bool
-	policy backoff.Policy
+	yield func(Event, error) bool
 
 	tries    int
 	failures int
-	got      bool // an event, in this attempt
+	opened   time.Time // of the stream of this attempt; zero: there was none
+	got      bool      // an event, in this attempt
+	once     bool      // the request can't be sent again
 	lastID   string
 	retry    time.Duration
 }
@@ -101,8 +105,7 @@ func (e finalError) Unwrap() error { return e.error }
 
 func (f *following) run(ctx context.Context) error {
 	for {
-		began := time.Now()
-		f.got = false
+		f.opened, f.got = time.Time{}, false
 		atLeast, err := f.attempt(ctx)
 		if err == errBreak {
 			return nil
@@ -113,19 +116,22 @@ func (f *following) run(ctx context.Context) error {
 		if final, ok := errors.AsType[finalError](err); ok {
 			return final.error
 		}
-		if f.policy.Resets(time.Since(began)) || f.got && f.retry > 0 {
+		if _, untrusted := errors.AsType[*tls.CertificateVerificationError](err); untrusted {
+			return err
+		}
+		if f.once {
+			if err == errEnded {
+				return nil
+			}
+			return err
+		}
+		if !f.opened.IsZero() && (f.Backoff.Resets(time.Since(f.opened)) || f.got && f.retry > 0) {
 			f.failures = 0
 		}
 		if f.failures++; f.MaxTries > 0 && f.failures >= f.MaxTries {
 			return fmt.Errorf("%w after %d attempts: %w", ErrGaveUp, f.failures, err)
 		}
-		if f.retry > 0 {
-			f.policy.Min = f.retry
-			if f.policy.Max > 0 {
-				f.policy.Max = max(f.policy.Max, f.retry)
-			}
-		}
-		wait := max(atLeast, f.retry, f.policy.Delay(f.failures-1))
+		wait := atLeast + f.delay()
 		if f.OnRetry != nil {
 			f.OnRetry(err, wait)
 		}
@@ -139,6 +145,23 @@ func (f *following) run(ctx context.Context) error {
 	}
 }
 
+// delay returns how long to wait before the next attempt.
+func (f *following) delay() time.Duration {
+	policy := f.Backoff
+	if f.retry <= 0 {
+		return policy.Delay(f.failures - 1)
+	}
+	policy.Min = f.retry
+	if policy.Max > 0 {
+		policy.Max = max(policy.Max, f.retry)
+	}
+	least := f.retry
+	if !policy.NoJitter {
+		least += rand.N(f.retry/10 + 1) // others were told the same
+	}
+	return max(least, policy.Delay(f.failures-1))
+}
+
 // attempt opens a stream and hands out its events. It returns why that ended, and for how long to wait
 // at the least.
 func (f *following) attempt(ctx context.Context) (atLeast time.Duration, err error) {
@@ -148,32 +171,40 @@ func (f *following) attempt(ctx context.Context) (atLeast time.Duration, err err
 	if err != nil {
 		return 0, err
 	}
-	var idle *time.Timer
-	if d := f.idle(); d > 0 {
-		idle = time.AfterFunc(d, func() { cancel(errIdle) })
-		defer idle.Stop()
-	}
 	client := f.HTTP
 	if client == nil {
 		client = http.DefaultClient
 	}
+	defer func() {
+		if err == errIdle {
+			client.CloseIdleConnections() // over HTTP/2, ours would be used again
+		}
+	}()
+	idle := f.idle()
+	timer := time.AfterFunc(max(0, idle), func() { cancel(errIdle) })
+	if idle <= 0 {
+		timer.Stop()
+	}
+	defer timer.Stop()
 	resp, err := client.Do(req)
 	if err != nil {
 		return 0, cause(ctx, err)
 	}
 	defer resp.Body.Close()
-	if atLeast, err := f.check(resp); err != nil {
+	if atLeast, err := check(resp, f.Strict, cancel); err != nil {
 		return atLeast, err
 	}
+	f.opened = time.Now()
 	if f.OnOpen != nil {
 		f.OnOpen(resp)
 	}
-	return 0, cause(ctx, f.read(&watched{resp.Body, idle, f.idle()}))
+	timer.Stop()
+	return 0, f.read(ctx, &watched{resp.Body, timer, idle})
 }
 
 // cause returns the cause of ctx if it has ended, instead of err.
 func cause(ctx context.Context, err error) error {
-	if ctx.Err() != nil && err != errBreak {
+	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	return err
@@ -191,47 +222,71 @@ func (f *following) request(ctx context.Context) (*http.Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	f.tries++
-	if f.tries > 1 && !f.Repeat && (req.Method != "" && req.Method != http.MethodGet || req.Body != nil && req.Body != http.NoBody) {
-		return nil, finalError{errRepeat}
+	if req == nil {
+		return nil, finalError{errRequest}
 	}
+	f.tries++
+	f.once = !f.Repeat && (req.Method != "" && req.Method != http.MethodGet || req.Body != nil && req.Body != http.NoBody)
 	req = req.Clone(ctx)
-	req.Header.Set("Accept", "text/event-stream")
-	req.Header.Set("Cache-Control", "no-store")
+	if req.Header == nil {
+		req.Header = make(http.Header)
+	}
+	for name, value := range map[string]string{"Accept": "text/event-stream", "Cache-Control": "no-store"} {
+		if req.Header.Get(name) == "" {
+			req.Header.Set(name, value)
+		}
+	}
 	if f.tries == 1 {
 		f.lastID = req.Header.Get("Last-Event-ID") // where somebody wants to begin
 	}
 	if req.Header.Del("Last-Event-ID"); f.lastID != "" {
+		if strings.ContainsFunc(f.lastID, isControl) {
+			return nil, finalError{fmt.Errorf("sse: the ID %.80q can't be sent in a header field", f.lastID)}
+		}
 		req.Header.Set("Last-Event-ID", f.lastID)
 	}
 	return req, nil
 }
 
+// isControl reports whether r can't be in a header field (RFC 9110, section 5.5).
+func isControl(r rune) bool { return r < ' ' && r != '\t' || r == 0x7F }
+
 // check returns why a response is no stream, and for how long to wait at the least.
-func (f *following) check(resp *http.Response) (atLeast time.Duration, err error) {
+func check(resp *http.Response, strict bool, cancel context.CancelCauseFunc) (atLeast time.Duration, err error) {
 	switch status := resp.StatusCode; {
 	case status == http.StatusNoContent:
 		return 0, finalError{ErrNoContent}
 	case status != http.StatusOK:
-		body, _ := io.ReadAll(io.LimitReader(resp.Body, 512))
-		text := strings.TrimSpace(fmt.Sprintf("sse: the server answers %s: %s", resp.Status, strings.ToValidUTF8(string(body), "\uFFFD")))
-		err := &HTTPError{status, errors.New(strings.TrimSuffix(text, ":"))}
+		err := &HTTPError{status, errors.New("sse: the server answers " + resp.Status + excerpt(resp, cancel))}
 		again := status == http.StatusRequestTimeout || status == http.StatusTooEarly || status == http.StatusTooManyRequests || status >= 500
-		if f.Strict || !again {
+		if strict || !again {
 			return 0, finalError{err}
 		}
 		atLeast, _ = backoff.RetryAfter(resp.Header, time.Now())
 		return atLeast, err
 	}
-	typ, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	if err != nil || typ != "text/event-stream" {
+	typ, _, _ := strings.Cut(resp.Header.Get("Content-Type"), ";")
+	if !strings.EqualFold(strings.TrimSpace(typ), "text/event-stream") {
 		return 0, finalError{fmt.Errorf("%w: its type is %q", ErrNotEventStream, resp.Header.Get("Content-Type"))}
 	}
 	return 0, nil
 }
 
+// excerpt returns the beginning of a response that is an error, for a message. It reads the rest, too, if that is
+// little, so that the connection can be used again.
+func excerpt(resp *http.Response, cancel context.CancelCauseFunc) string {
+	const most = 64 << 10
+	defer time.AfterFunc(5*time.Second, func() { cancel(errIdle) }).Stop()
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, most))
+	text := strings.ToValidUTF8(strings.TrimSpace(string(body[:min(512, len(body))])), "\uFFFD")
+	if text == "" {
+		return ""
+	}
+	return ": " + text
+}
+
 // read hands out events until the stream ends.
-func (f *following) read(r io.Reader) error {
+func (f *following) read(ctx context.Context, r io.Reader) error {
 	d := NewDecoder(r)
 	d.MaxEvent = f.MaxEvent
 	d.id, d.inUse, d.retry = lastText(f.lastID), f.lastID, f.retry
@@ -240,6 +295,8 @@ func (f *following) read(r io.Reader) error {
 		e, err := d.Decode()
 		f.got = f.got || err == nil
 		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
 		case err == io.EOF:
 			return errEnded
 		case err == ErrEventTooLarge:
@@ -252,17 +309,17 @@ func (f *following) read(r io.Reader) error {
 	}
 }
 
-// watched is a body, for which a timer is set anew whenever something comes.
+// watched is a body, and a timer that runs while it is read from.
 type watched struct {
 	io.Reader
 	timer *time.Timer
-	idle  time.Duration
+	idle  time.Duration // not positive: it never runs
 }
 
 func (w *watched) Read(p []byte) (int, error) {
-	n, err := w.Reader.Read(p)
-	if n > 0 && w.timer != nil {
+	if w.idle > 0 {
 		w.timer.Reset(w.idle)
+		defer w.timer.Stop()
 	}
-	return n, err
+	return w.Reader.Read(p)
 }

@@ -109,12 +109,12 @@ func TestClient(t *testing.T) {
 			t.Errorf("the IDs are %q, want %q", ids, want)
 		}
 		const accept = "text/event-stream"
-		if want := []string{"0s " + accept + ` ""`, "1s " + accept + ` "1"`, "4s " + accept + ` ""`, "21s " + accept + ` ""`, "44s " + accept + ` "4"`}; !slices.Equal(asked, want) {
+		if want := []string{"0s " + accept + ` ""`, "1s " + accept + ` "1"`, "4s " + accept + ` ""`, "27s " + accept + ` ""`, "50s " + accept + ` "4"`}; !slices.Equal(asked, want) {
 			t.Errorf("got  %q\nwant %q", asked, want)
 		}
 		want := []string{
 			"1s sse: the stream has ended", "3s sse: the stream has ended",
-			"17s sse: the server answers 503 Service Unavailable", "3s sse: the stream has ended",
+			"23s sse: the server answers 503 Service Unavailable", "3s sse: the stream has ended",
 		}
 		if !slices.Equal(retries, want) {
 			t.Errorf("got  %q\nwant %q", retries, want)
@@ -152,11 +152,18 @@ func TestClientEnds(t *testing.T) {
 			c.MaxTries = 1
 			c.Request = func(context.Context) (*http.Request, error) { return nil, failure }
 		}, "sse: gave up after 1 attempts: no token"},
-		{"a request with a body", func(_ int, w http.ResponseWriter, r *http.Request) { stream(w, "data: x\n\n") }, func(c *Client) {
-			c.Request = func(context.Context) (*http.Request, error) {
-				return http.NewRequest("POST", "http://sse.test/", strings.NewReader("ask"))
-			}
-		}, "sse: the request is not sent again: it is no GET, or has a body"},
+		{"a request with a body", status(500), func(c *Client) { post(c) }, "sse: the server answers 500 Internal Server Error: why"},
+		{"nil", nil, func(c *Client) {
+			c.Request = func(context.Context) (*http.Request, error) { return nil, nil }
+		}, "sse: Request has returned none"},
+		{"an ID that no header field has", func(_ int, w http.ResponseWriter, _ *http.Request) { stream(w, "id: a\x01b\n\n") }, nil,
+			`sse: the ID "a\x01b" can't be sent in a header field`},
+		{"errors that don't end", func(_ int, w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(404)
+			io.WriteString(w, "why")
+			w.(http.Flusher).Flush()
+			<-r.Context().Done()
+		}, func(c *Client) { c.Idle = -1 }, "sse: the server answers 404 Not Found: why"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
@@ -171,6 +178,174 @@ func TestClientEnds(t *testing.T) {
 			})
 		})
 	}
+}
+
+// post has c send what is not sent again.
+func post(c *Client) {
+	c.Request = func(context.Context) (*http.Request, error) {
+		return http.NewRequest("POST", "http://sse.test/", strings.NewReader("ask"))
+	}
+}
+
+// The end of what is not asked for again is that of the loop.
+func TestClientOnce(t *testing.T) {
+	for _, change := range []func(*http.Request){
+		func(r *http.Request) { r.Method = "POST" },
+		func(r *http.Request) { r.Body = io.NopCloser(strings.NewReader("ask")) },
+	} {
+		inBubble(t, func(t *testing.T) {
+			m := attempts(t, func(n int, w http.ResponseWriter, r *http.Request) { stream(w, "data: x\n\ndata: y\n\n") })
+			c := m.client(t)
+			request := c.Request
+			requests := 0
+			c.Request = func(ctx context.Context) (*http.Request, error) {
+				requests++
+				r, err := request(ctx)
+				change(r)
+				return r, err
+			}
+			if list, err := follow(t.Context(), c); len(list) != 2 || err != nil || requests != 1 {
+				t.Errorf("got %q, %v, %d requests", list, err, requests)
+			}
+		})
+	}
+}
+
+// What a request has for itself is kept, and one without any header is taken.
+func TestClientHeader(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		var got []string
+		m := attempts(t, func(n int, w http.ResponseWriter, r *http.Request) {
+			got = append(got, r.Header.Get("Accept")+" "+r.Header.Get("Cache-Control"))
+			w.Header()["Content-Type"] = []string{"Text/Event-Stream ;charset"}
+			w.WriteHeader([]int{200, 204}[n-1])
+		})
+		c := m.client(t)
+		request := c.Request
+		c.Request = func(ctx context.Context) (*http.Request, error) {
+			r, err := request(ctx)
+			if r.Header = nil; len(got) > 0 {
+				r.Header = http.Header{"Accept": {"application/json, text/event-stream"}, "Cache-Control": {"no-cache"}}
+			}
+			return r, err
+		}
+		_, err := follow(t.Context(), c)
+		if want := []string{"text/event-stream no-store", "application/json, text/event-stream no-cache"}; !slices.Equal(got, want) || err != ErrNoContent {
+			t.Errorf("got %q, %v", got, err)
+		}
+	})
+}
+
+// How long it is between attempts.
+func TestClientDelays(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		change func(c *Client)
+		do     func(n int, w http.ResponseWriter, r *http.Request)
+		waits  [][2]time.Duration // from and to, in seconds
+	}{
+		{"retry is the least", nil, func(n int, w http.ResponseWriter, r *http.Request) { stream(w, "retry: 10000\ndata: x\n\n") },
+			[][2]time.Duration{{10, 11}, {10, 11}, {10, 11}, {10, 11}, {10, 11}}},
+		{"retry grows for those who can't connect", func(c *Client) { c.Backoff.NoJitter = true }, func(n int, w http.ResponseWriter, r *http.Request) {
+			if n == 1 {
+				stream(w, "retry: 2000\n\n")
+			} else {
+				w.WriteHeader(500)
+			}
+		}, [][2]time.Duration{{2, 2}, {4, 4}, {8, 8}, {16, 16}, {30, 30}}},
+		{"no retry any more", func(c *Client) { c.Backoff.NoJitter = true }, func(n int, w http.ResponseWriter, r *http.Request) {
+			stream(w, []string{"retry: 20000\ndata: x\n\n", "retry: 0\ndata: x\n\n"}[min(n-1, 1)])
+		}, [][2]time.Duration{{20, 20}, {2, 2}, {4, 4}}},
+		{"what is slow to fail has failed", func(c *Client) { c.Backoff.NoJitter = true }, func(n int, w http.ResponseWriter, r *http.Request) {
+			http.NewResponseController(w).SetWriteDeadline(time.Time{})
+			time.Sleep(6 * time.Second)
+			w.WriteHeader(503)
+		}, [][2]time.Duration{{1, 1}, {2, 2}, {4, 4}}},
+		{"a stream that has lasted has not", func(c *Client) { c.Backoff.NoJitter = true }, func(n int, w http.ResponseWriter, r *http.Request) {
+			http.NewResponseController(w).SetWriteDeadline(time.Time{})
+			stream(w, ":\n")
+			time.Sleep(6 * time.Second)
+		}, [][2]time.Duration{{1, 1}, {1, 1}, {1, 1}}},
+		{"Retry-After, at most an hour", nil, func(n int, w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Retry-After", "99999999999999")
+			w.WriteHeader([]int{429, 408, 425}[(n-1)%3])
+		}, [][2]time.Duration{{3600, 3601}, {3600, 3602}, {3600, 3604}}},
+	} {
+		inBubble(t, func(t *testing.T) {
+			c := attempts(t, test.do).client(t)
+			c.Backoff = backoff.Policy{}
+			if test.change != nil {
+				test.change(c)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			var waits []time.Duration
+			c.OnRetry = func(_ error, d time.Duration) {
+				if waits = append(waits, d); len(waits) == len(test.waits) {
+					cancel()
+				}
+			}
+			follow(ctx, c)
+			for i, d := range waits {
+				if d < test.waits[i][0]*time.Second || d > test.waits[i][1]*time.Second {
+					t.Errorf("%s: wait %d is %v, want %d to %d s", test.name, i, d, test.waits[i][0], test.waits[i][1])
+				}
+			}
+		})
+	}
+}
+
+// Silence is what the server has not sent, and not what the loop takes for an event.
+func TestClientIdle(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		m := attempts(t, func(n int, w http.ResponseWriter, r *http.Request) {
+			http.NewResponseController(w).SetWriteDeadline(time.Time{})
+			stream(w, "data: x\n\n")
+			for range 20 {
+				select {
+				case <-time.After(15 * time.Second):
+					stream(w, ":\n")
+				case <-r.Context().Done():
+					return
+				}
+			}
+			stream(w, "data: y\n\n")
+			<-r.Context().Done()
+		})
+		c := m.client(t)
+		start := time.Now()
+		var got []string
+		c.OnRetry = func(err error, _ time.Duration) { got = append(got, fmt.Sprint(time.Since(start), " ", err)) }
+		for e := range c.Events(t.Context()) {
+			if len(got) > 0 {
+				break
+			}
+			if e.Data == "x" {
+				time.Sleep(50 * time.Second)
+			}
+		}
+		if want := []string{"5m45s " + errIdle.Error()}; !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}
+
+// Nothing more is handed out when the context has ended.
+func TestClientCancelled(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		c := attempts(t, func(n int, w http.ResponseWriter, r *http.Request) { stream(w, strings.Repeat("data: x\n\n", 400)) }).client(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		n := 0
+		for _, err := range c.Events(ctx) {
+			if cancel(); err == nil {
+				n++
+			}
+		}
+		if n != 1 {
+			t.Errorf("%d events", n)
+		}
+	})
 }
 
 func TestClientBreakAndContext(t *testing.T) {

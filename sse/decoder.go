@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"iter"
+	"math"
 	"time"
 	"unicode/utf8"
 )
@@ -22,7 +23,7 @@ const (
 // A Decoder reads events as the HTML standard says (section 9.2.6, "Interpreting an event stream"). It is
 // for one goroutine at a time.
 type Decoder struct {
-	// MaxEvent is how many bytes the data, type and ID of an event may have. Default: 16 MiB.
+	// MaxEvent is how many bytes the data, type and ID of an event may have, and a comment. Default: 16 MiB.
 	MaxEvent int
 
 	// Comment is told of comments, such as those that keep a connection alive, if it is not nil.
@@ -30,11 +31,12 @@ type Decoder struct {
 
 	src    io.Reader
 	buf    []byte
-	r, w   int  // buf[r:w] was read from src, and is not decoded yet
-	seen   int  // buf[r:seen] has no end of a line
-	lf     int  // where the next LF in buf is, if that is known; it is not before r then
-	begun  bool // what comes next is not the beginning of the stream
-	skipLF bool // a CR was the latest
+	r, w   int   // buf[r:w] was read from src, and is not decoded yet
+	seen   int   // buf[r:seen] has no end of a line
+	lf     int   // where the next LF in buf is, if that is known; it is not before r then
+	begun  bool  // what comes next is not the beginning of the stream
+	skipLF bool  // a CR was the latest
+	late   error // came with what is decoded first
 	err    error
 
 	long  bool     // the line does not fit the buffer: what comes is more of its value
@@ -100,6 +102,7 @@ func (d *Decoder) Decode() (Event, error) {
 		if d.MaxEvent <= 0 {
 			d.MaxEvent = defaultMaxEvent
 		}
+		d.MaxEvent = min(d.MaxEvent, math.MaxInt-maxBuffer)
 	}
 	for d.err == nil {
 		line, ok := d.line()
@@ -201,17 +204,22 @@ func (d *Decoder) more() {
 		d.w, d.seen = 0, 0
 	}
 	d.lf = -1
+	if d.err == nil {
+		d.err = d.late
+	}
 	if d.err != nil {
 		return
 	}
 	for range 100 {
 		n, err := d.src.Read(d.buf[d.w:])
 		d.w += n
-		if n == 0 {
+		switch {
+		case n > 0:
+			d.late = err
+			return
+		case err != nil:
 			d.err = err
-		}
-		if n > 0 || err != nil {
-			return // an error comes again, when what came before is decoded
+			return
 		}
 	}
 	d.err = io.ErrNoProgress
@@ -240,10 +248,15 @@ func split(line []byte) (field fieldOf, value []byte) {
 
 // take takes a value, or a part of one.
 func (d *Decoder) take(field fieldOf, value []byte) {
-	switch {
-	case field == ignored || field == comment && d.Comment == nil:
+	if field == ignored || field == comment && d.Comment == nil {
 		return
-	case len(d.data)+len(d.value)+len(value) > d.MaxEvent:
+	}
+	size := len(d.value) + len(value)
+	if field != comment {
+		size += len(d.data) + d.texts(field)
+	}
+	switch {
+	case size > d.MaxEvent:
 		d.err = ErrEventTooLarge
 	case field == dataField:
 		d.data = d.grow(d.data, len(value)+1)
@@ -252,6 +265,17 @@ func (d *Decoder) take(field fieldOf, value []byte) {
 		d.value = d.grow(d.value, len(value))
 		d.value = append(d.value, value...)
 	}
+}
+
+// texts returns how many bytes the type and ID of the event have, but for a field that is about to be set.
+func (d *Decoder) texts(field fieldOf) (n int) {
+	if d.named && field != eventField {
+		n += len(d.typ)
+	}
+	if field != idField {
+		n += len(d.id)
+	}
+	return n
 }
 
 // grow makes room for n bytes, but not much for more than there may be.
@@ -312,6 +336,9 @@ func (d *Decoder) dispatch() (e Event, ok bool) {
 	if named {
 		e.Type = string(d.typ)
 	}
+	if len(d.typ) > maxBuffer {
+		d.typ = ""
+	}
 	if d.data = d.data[:0]; cap(d.data) > maxBuffer {
 		d.data = nil
 	}
@@ -348,10 +375,12 @@ func invalidPart(p []byte) int {
 
 // continues reports whether c can follow p, which is not a full character yet.
 func continues(p []byte, c byte) bool {
-	with := append(p[:len(p):len(p)], c)
-	if !utf8.FullRune(with) {
+	var with [utf8.UTFMax]byte
+	n := copy(with[:], p)
+	with[n] = c
+	if !utf8.FullRune(with[:n+1]) {
 		return true
 	}
-	r, n := utf8.DecodeRune(with)
-	return r != utf8.RuneError || n > 1
+	r, size := utf8.DecodeRune(with[:n+1])
+	return r != utf8.RuneError || size > 1
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -215,6 +216,8 @@ func TestDecoderMaxEvent(t *testing.T) {
 		"type":        "event: " + x(limit+1) + "\n",
 		"id":          "id: " + x(limit+1) + "\n",
 		"both":        "data: " + x(limit/2) + "\nid: " + x(limit/2+1) + "\n",
+		"id, data":    "id: " + x(limit/2+1) + "\ndata: " + x(limit/2) + "\n",
+		"all":         "event: " + x(limit/3+1) + "\nid: " + x(limit/3+1) + "\ndata: " + x(limit/3) + "\n",
 		"no end":      "data: " + x(10*limit),
 	} {
 		d := NewDecoder(strings.NewReader("data: first\n\n" + line + "\n"))
@@ -227,7 +230,7 @@ func TestDecoderMaxEvent(t *testing.T) {
 				t.Errorf("%s: got %v", name, err)
 			}
 		}
-		if size := cap(d.data) + cap(d.value) + cap(d.buf); size > limit+64<<10 {
+		if size := cap(d.data) + cap(d.value) + cap(d.buf) + len(d.typ) + len(d.id); size > limit+64<<10 {
 			t.Errorf("%s: %d bytes are kept for an event of %d", name, size, limit)
 		}
 	}
@@ -238,6 +241,54 @@ func TestDecoderMaxEvent(t *testing.T) {
 			t.Errorf("%.20s: %v", line, err)
 		}
 	}
+}
+
+// A comment takes nothing from the event it is in, and has the same limit.
+func TestDecoderMaxComment(t *testing.T) {
+	d := NewDecoder(strings.NewReader("data: " + x(900) + "\n:" + x(900) + "\nevent: e\n\n:" + x(1001) + "\n"))
+	d.MaxEvent, d.Comment = 1000, func(string) {}
+	if e, err := d.Decode(); len(e.Data) != 900 || e.Type != "e" || err != nil {
+		t.Errorf("got %+v, %v", e, err)
+	}
+	if _, err := d.Decode(); err != ErrEventTooLarge {
+		t.Errorf("got %v", err)
+	}
+}
+
+// What is no UTF-8 costs no allocation for each byte.
+func TestDecoderInvalidAllocations(t *testing.T) {
+	stream := "data: " + strings.Repeat("\xE1", 100_000) + "\n\n"
+	if n := testing.AllocsPerRun(5, func() {
+		d := NewDecoder(strings.NewReader(stream))
+		d.MaxEvent = math.MaxInt
+		if e, err := d.Decode(); len(e.Data) != 300_000 || err != nil {
+			t.Errorf("got %d bytes, %v", len(e.Data), err)
+		}
+	}); n > 100 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+// An error that comes with bytes is not forgotten, whatever the reader says after it.
+func TestDecoderLateError(t *testing.T) {
+	failure := errors.New("connection reset")
+	d := NewDecoder(&lateReader{failure})
+	if e, err := d.Decode(); e.Data != "a" || err != nil {
+		t.Errorf("got %+v, %v", e, err)
+	}
+	if _, err := d.Decode(); err != failure {
+		t.Errorf("got %v", err)
+	}
+}
+
+type lateReader struct{ err error }
+
+func (r *lateReader) Read(p []byte) (int, error) {
+	err := r.err
+	if r.err = io.EOF; err == io.EOF {
+		return 0, err
+	}
+	return copy(p, "data: a\n\ndata: b"), err
 }
 
 // What comes before an error is returned before it.

@@ -69,8 +69,11 @@ func appendField(b []byte, name, value string) []byte {
 }
 
 func appendRetry(b []byte, d time.Duration) []byte {
-	ms := (d + time.Millisecond - 1) / time.Millisecond
-	return append(strconv.AppendInt(append(b, "retry: "...), int64(ms), 10), '\n')
+	ms := int64(d / time.Millisecond)
+	if d%time.Millisecond > 0 {
+		ms++
+	}
+	return append(strconv.AppendInt(append(b, "retry: "...), ms, 10), '\n')
 }
 
 // appendLines appends a field for each line of s.

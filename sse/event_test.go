@@ -2,6 +2,7 @@ package sse
 
 import (
 	"bytes"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -24,6 +25,7 @@ func TestAppend(t *testing.T) {
 		{Event{SetID: true, Data: "x"}, "id:\ndata: x\n\n"},
 		{Event{ID: " 7", Data: "x"}, "id:  7\ndata: x\n\n"},
 		{Event{Retry: time.Microsecond}, "retry: 1\ndata:\n\n"},
+		{Event{Retry: math.MaxInt64}, "retry: 9223372036855\ndata:\n\n"},
 	} {
 		got, err := test.e.Append([]byte("before "))
 		if string(got) != "before "+test.want || err != nil {

@@ -12,26 +12,26 @@ import (
 	"github.com/tidewire/websocket/feed"
 )
 
-// A SlowPolicy is what becomes of a client that is more than Queue events behind.
+// A SlowPolicy is what becomes of a client that is too far behind.
 type SlowPolicy int
 
 const (
-	Disconnect SlowPolicy = iota // the response ends: the client comes again, and gets what it has missed
-	DropOldest                   // it gets the latest of Queue
+	Disconnect SlowPolicy = iota // the response ends: the client comes again, and gets what is kept of what it has missed
+	DropOldest                   // it gets the latest of Queue, or what is kept
 )
 
 // A Server sends events to the clients of topics. Set its fields before it is used. Its methods may be
 // called concurrently.
 type Server struct {
 	// Topics returns what a client is to be sent, or an error: that is answered with its StatusCode if it
-	// is an *HTTPError, and otherwise with 403. It is the place to see who the client is. Default: the query
+	// is an *HTTPError, and otherwise with 500. It is the place to see who the client is. Default: the query
 	// parameters called "topic".
 	Topics func(*http.Request) ([]string, error)
 
 	// Replay is how much is kept of all topics for clients that come again.
 	Replay feed.Limits
 
-	// Queue is how many events a client may be behind. Default: 64.
+	// Queue is how many events a client may be behind. Default: as many as are kept.
 	Queue int
 
 	// Slow is what becomes of one that is farther behind. Default: Disconnect.
@@ -41,6 +41,7 @@ type Server struct {
 
 	once    sync.Once
 	feed    *feed.Feed
+	ids     ids
 	mu      sync.Mutex
 	closing bool
 	streams sync.WaitGroup
@@ -52,7 +53,13 @@ type HTTPError struct {
 	Err        error
 }
 
-func (e *HTTPError) Error() string { return e.Err.Error() }
+func (e *HTTPError) Error() string {
+	if e.Err == nil {
+		return http.StatusText(e.StatusCode)
+	}
+	return e.Err.Error()
+}
+
 func (e *HTTPError) Unwrap() error { return e.Err }
 
 var (
@@ -64,9 +71,7 @@ func (s *Server) init() {
 	s.once.Do(func() {
 		s.feed = feed.New(s.Replay)
 		s.StreamOptions = s.StreamOptions.withDefaults()
-		if s.Queue <= 0 {
-			s.Queue = 64
-		}
+		s.ids = newIDs(s.feed)
 	})
 }
 
@@ -77,20 +82,19 @@ func (s *Server) Publish(topic string, e Event) (id string, err error) {
 	if e.ID != "" || e.SetID {
 		return "", errHasID
 	}
-	s.mu.Lock()
-	closing := s.closing
-	s.mu.Unlock()
-	if closing {
-		return "", errShutdown
-	}
-	p, err := e.Append(nil)
+	p, err := e.Append(appendField(nil, "id", noID))
 	if err != nil {
 		return "", err
 	}
-	c := s.feed.AppendTo(topic, func(c feed.Cursor) []byte {
-		return append(appendField(make([]byte, 0, len(p)+len(c)+8), "id", string(c)), p...)
+	_, err = s.feed.AppendTo(topic, func(c feed.Cursor) []byte {
+		id = s.ids.of(c)
+		copy(p[len("id: "):], id)
+		return p
 	})
-	return string(c), nil
+	if err != nil {
+		return "", errShutdown
+	}
+	return id, nil
 }
 
 // Clients returns how many clients a topic has.
@@ -118,16 +122,18 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer s.streams.Done()
-	reader := s.reader(w, LastEventID(r, s.IDQuery), topics)
-	defer reader.Close()
+	f := follower{Server: s}
+	f.begin(LastEventID(r, s.IDQuery), topics)
+	defer f.reader.Close()
+	if f.from != "" {
+		w.Header().Set("Last-Event-ID", f.from)
+	}
 	o := s.StreamOptions
 	o.KeepAlive = -1 // that is the follower's
-	stream, err := NewStream(w, r, o)
-	if err != nil {
+	if f.stream, err = NewStream(w, r, o); err != nil {
 		return
 	}
-	defer stream.Close()
-	f := follower{Server: s, stream: stream, reader: reader}
+	defer f.stream.Close()
 	f.follow()
 }
 
@@ -139,8 +145,8 @@ func (s *Server) topics(r *http.Request) ([]string, error) {
 }
 
 func refuse(w http.ResponseWriter, err error) {
-	status := http.StatusForbidden
-	if e, ok := errors.AsType[*HTTPError](err); ok {
+	status := http.StatusInternalServerError
+	if e, ok := errors.AsType[*HTTPError](err); ok && e.StatusCode >= 400 {
 		status = e.StatusCode
 	}
 	if status == http.StatusServiceUnavailable {
@@ -157,18 +163,6 @@ func (s *Server) enter() error {
 	}
 	s.streams.Add(1)
 	return nil
-}
-
-// reader returns what a client is to be sent, and says in the header from where on that is.
-func (s *Server) reader(w http.ResponseWriter, lastID string, topics []string) *feed.Reader {
-	r, ok := s.feed.Reader(feed.Cursor(lastID), topics...)
-	if !ok {
-		lastID = "earliest"
-	}
-	if lastID != "" {
-		w.Header().Set("Last-Event-ID", lastID)
-	}
-	return r
 }
 
 // Shutdown ends all responses, refuses new clients with 503, and returns when handlers have, or with the
@@ -198,6 +192,8 @@ type follower struct {
 	*Server
 	stream *Stream
 	reader *feed.Reader
+	from   string      // from where on it is sent what it has missed; "" if it has not said where it is
+	items  []feed.Item // to be sent
 	buf    []byte
 
 	idle   *time.Timer // runs always, if there is a KeepAlive
@@ -206,8 +202,35 @@ type follower struct {
 
 var errSlow = errors.New("sse: the client is too slow")
 
-// follow sends what there is until the stream ends, and returns why it does. A client is told its position at the
-// beginning, too, for it may lose the connection before the first event.
+// begin finds what the client has missed.
+func (f *follower) begin(lastID string, topics []string) {
+	var ok bool
+	if f.reader, ok = f.feed.Reader(f.ids.cursor(lastID), topics...); ok {
+		f.from = lastID
+	}
+	for {
+		var err error
+		if f.items, err = f.next(); err != feed.ErrGap {
+			break
+		}
+		ok = false
+	}
+	if !ok {
+		f.from = "earliest"
+	}
+}
+
+// portion is how many events are taken from the feed at a time, unless they have to be counted.
+const portion = 256
+
+func (f *follower) next() ([]feed.Item, error) {
+	if f.Queue > 0 {
+		return f.reader.Next(0)
+	}
+	return f.reader.Next(portion)
+}
+
+// follow sends what there is until the stream ends, and returns why it does.
 func (f *follower) follow() error {
 	defer context.AfterFunc(f.stream.ctx, f.reader.Wake)()
 	if f.KeepAlive > 0 {
@@ -217,20 +240,22 @@ func (f *follower) follow() error {
 		})
 		defer f.idle.Stop()
 	}
-	err := f.tell()
-	for replay := true; err == nil; replay = false {
-		var items []feed.Item
-		items, err = f.reader.Next(0)
-		switch {
+	if len(f.items) == 0 {
+		f.tell() // for it may lose the connection before the first event
+	}
+	err := f.send(f.items)
+	for err == nil {
+		f.items, err = f.next()
+		switch n := len(f.items); {
 		case err == feed.ErrGap && f.Slow == DropOldest:
 			err = nil
 		case err != nil:
-		case len(items) == 0:
+		case n == 0:
 			err = f.wait()
-		case replay || len(items) <= f.Queue:
-			err = f.send(items)
+		case f.Queue <= 0 || n <= f.Queue:
+			err = f.send(f.items)
 		case f.Slow == DropOldest:
-			err = f.send(items[len(items)-f.Queue:])
+			err = f.send(f.items[n-f.Queue:])
 		default:
 			err = errSlow
 		}
@@ -259,7 +284,7 @@ func (f *follower) wait() error {
 }
 
 func (f *follower) tell() error {
-	return f.stream.sendEncoded(append(appendField(nil, "id", string(f.reader.Cursor())), '\n'))
+	return f.stream.sendEncoded(append(appendField(nil, "id", f.ids.of(f.reader.Cursor())), '\n'))
 }
 
 // send sends items, several in a write, but not so many that a client which is slow would have no time for it.

@@ -254,6 +254,149 @@ func TestServer(t *testing.T) {
 	})
 }
 
+// Who comes for the first time gets what comes from then on.
+func TestServerFirst(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s := new(Server)
+		m := start(t, s)
+		publish(t, s, "a", "before")
+		c := m.open(t, "?topic=a", "")
+		publish(t, s, "a", "after")
+		c.want("after")
+		if h := c.resp.Header.Get("Last-Event-ID"); h != "" {
+			t.Errorf("the header says %q", h)
+		}
+	})
+}
+
+// An ID says nothing of how many events there have been, and another spelling of it is none.
+func TestServerIDs(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s := new(Server)
+		m := start(t, s)
+		first, second := publish(t, s, "a", "1"), publish(t, s, "a", "2")
+		if len(first) != len(noID) || len(second) != len(noID) || first[:8] == second[:8] {
+			t.Errorf("the IDs are %s, %s", first, second)
+		}
+		if c := s.ids.cursor(second); s.ids.of(c) != second || c != s.feed.Head() {
+			t.Errorf("%s is the position %s", second, c)
+		}
+		for _, id := range []string{first + "=", first[:21], first[:21] + "\n" + first[21:], first[:10] + "!" + first[11:], string(s.feed.Head()), noID, "?"} {
+			if c := s.ids.cursor(id); c != "?" {
+				t.Errorf("%q is the position %s", id, c)
+			}
+		}
+		if c := m.open(t, "?topic=a", first); c.resp.Header.Get("Last-Event-ID") != first {
+			t.Errorf("got %v", c.resp.Header)
+		}
+	})
+}
+
+// A client for which all is kept gets something, however busy the server is.
+func TestServerBusy(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s := &Server{Replay: feed.Limits{Count: 10}}
+		m := start(t, s)
+		stop := make(chan bool)
+		var publishing sync.WaitGroup
+		publishing.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-stop:
+					return
+				default:
+					publish(t, s, "a", fmt.Sprint(n))
+				}
+				if n%100 == 0 {
+					time.Sleep(1)
+				}
+			}
+		})
+		for range 100 {
+			c := m.open(t, "?topic=a", "lost")
+			if e, err := c.d.Decode(); err != nil || e.Data == "" {
+				t.Errorf("got %+v, %v", e, err)
+			}
+			c.conn.Close()
+		}
+		close(stop)
+		publishing.Wait()
+	})
+}
+
+// An event is either kept or refused.
+func TestPublishAndShutdown(t *testing.T) {
+	for range 200 {
+		s := new(Server)
+		seen := make(map[string]bool)
+		var publishing sync.WaitGroup
+		publishing.Go(func() {
+			for {
+				id, err := s.Publish("a", Event{})
+				if err == errShutdown {
+					return
+				}
+				if err != nil || seen[id] {
+					t.Errorf("got %s, %v", id, err)
+				}
+				seen[id] = true
+			}
+		})
+		s.Shutdown(t.Context())
+		publishing.Wait()
+	}
+}
+
+// A handler that panics, or forgets Close, does no harm to others.
+func TestStreamLeft(t *testing.T) {
+	for _, http2 := range []bool{false, true} {
+		for _, leave := range []func(){func() {}, func() { panic(http.ErrAbortHandler) }} {
+			srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				s, err := NewStream(w, r, StreamOptions{KeepAlive: 2 * time.Millisecond, WriteTimeout: time.Millisecond})
+				if err != nil {
+					t.Error(err)
+				}
+				s.Send(Event{Data: "x"})
+				leave()
+			}))
+			srv.EnableHTTP2 = http2
+			srv.StartTLS()
+			for range 20 {
+				if resp, err := srv.Client().Get(srv.URL); err == nil {
+					io.Copy(io.Discard, resp.Body)
+					resp.Body.Close()
+				}
+				time.Sleep(time.Millisecond)
+			}
+			srv.Close()
+		}
+	}
+}
+
+// Memory that a large event, or a long replay, has taken is not kept for each stream.
+func TestStreamMemory(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		m := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			s, err := NewStream(w, r, StreamOptions{})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer s.Close()
+			for range 2 {
+				s.Send(Event{Data: x(1 << 20)})
+				s.Comment(x(1 << 20))
+				if cap(s.buf) > maxBuffer {
+					t.Errorf("%d bytes are kept", cap(s.buf))
+				}
+			}
+		}))
+		c := m.open(t, "", "")
+		c.want(x(1<<20), x(1<<20))
+		c.wantEnd()
+	})
+}
+
 // Who loses the connection before the first event, or while there is nothing for it but for others, misses
 // nothing either, and is not told so.
 func TestServerPosition(t *testing.T) {
@@ -349,7 +492,7 @@ func TestServerTopics(t *testing.T) {
 		c := m.open(t, "?user=bob", id)
 		publish(t, s, "bob", "hello")
 		c.want("hello")
-		for query, want := range map[string]int{"": 403, "?user=mallory": 401} {
+		for query, want := range map[string]int{"": 500, "?user=mallory": 401} {
 			if c := m.open(t, query, ""); c.resp.StatusCode != want {
 				t.Errorf("%q: got %s", query, c.resp.Status)
 			}

@@ -48,6 +48,8 @@ type Stream struct {
 	o      StreamOptions
 	lastID string
 
+	deadline time.Duration // the WriteTimeout of the server
+
 	mu      sync.Mutex
 	buf     []byte
 	written time.Time // the latest
@@ -59,6 +61,7 @@ type Stream struct {
 
 // A watchdog breaks off a write that takes too long. To set a deadline for each write would cost more.
 type watchdog struct {
+	ctx     context.Context // of the request
 	rc      *http.ResponseController
 	timeout time.Duration // not positive: never
 
@@ -108,7 +111,9 @@ func (d *watchdog) look() {
 			d.timer.Reset(left)
 			return
 		}
-		d.rc.SetWriteDeadline(time.Unix(1, 0)) // over
+		if d.ctx.Err() == nil { // or the handler has panicked, and the ResponseWriter is not ours any more
+			d.rc.SetWriteDeadline(time.Unix(1, 0))
+		}
 	}
 	d.armed = false
 }
@@ -131,11 +136,15 @@ func LastEventID(r *http.Request, query string) string {
 // returns. If w can't be flushed, NewStream answers with 500 and returns an error.
 func NewStream(w http.ResponseWriter, r *http.Request, o StreamOptions) (*Stream, error) {
 	o = o.withDefaults()
-	s := &Stream{w: w, rc: http.NewResponseController(w), o: o, lastID: LastEventID(r, o.IDQuery)}
+	rc := http.NewResponseController(w)
+	s := &Stream{w: w, rc: rc, o: o, lastID: LastEventID(r, o.IDQuery), watch: watchdog{ctx: r.Context(), rc: rc, timeout: o.WriteTimeout}}
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-store, no-transform")
 	h.Set("X-Accel-Buffering", "no") // or nginx would wait for more
+	if server, ok := r.Context().Value(http.ServerContextKey).(*http.Server); ok {
+		s.deadline = server.WriteTimeout
+	}
 	s.ctx, s.cancel = context.WithCancelCause(r.Context())
 	if err := s.begin(); err != nil {
 		s.watch.stop()
@@ -151,7 +160,6 @@ func (s *Stream) begin() error {
 	defer s.mu.Unlock()
 	// The server's own deadline is not for streams. A ResponseWriter that has none, as in a test, can't set one.
 	s.rc.SetWriteDeadline(time.Time{})
-	s.watch.rc, s.watch.timeout = s.rc, s.o.WriteTimeout
 	s.watch.begin()
 	err := s.rc.Flush()
 	s.written = s.watch.end()
@@ -193,7 +201,7 @@ func (s *Stream) Send(events ...Event) error {
 			return err
 		}
 	}
-	return s.write(s.buf)
+	return s.writeBuf()
 }
 
 // Comment writes a comment, which the client ignores.
@@ -201,7 +209,16 @@ func (s *Stream) Comment(text string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.buf = AppendComment(s.buf[:0], text)
-	return s.write(s.buf)
+	return s.writeBuf()
+}
+
+// writeBuf writes what is in buf, which it does not keep if that was much. s.mu is held.
+func (s *Stream) writeBuf() error {
+	err := s.write(s.buf)
+	if cap(s.buf) > maxBuffer {
+		s.buf = nil
+	}
+	return err
 }
 
 // sendEncoded writes events that are encoded.
@@ -234,7 +251,7 @@ func (s *Stream) write(p []byte) error {
 func (s *Stream) keepAlive() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.err != nil {
+	if s.err != nil || s.ctx.Err() != nil { // the handler may have returned without Close
 		return
 	}
 	wait := s.o.KeepAlive - time.Since(s.written)
@@ -259,6 +276,9 @@ func (s *Stream) Close() error {
 	s.cancel(errDone)
 	if s.err == nil {
 		s.err = errDone
+		if s.deadline > 0 {
+			s.rc.SetWriteDeadline(time.Now().Add(s.deadline)) // the end has to be written
+		}
 		return nil
 	}
 	if s.err == errDone {
