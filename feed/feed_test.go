@@ -110,6 +110,32 @@ func TestLimits(t *testing.T) {
 }
 
 // What was given to Append may be used again.
+func TestDefaultLimits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		kept := func(f *Feed) int {
+			items, _, _ := f.After(f.Oldest(), 0)
+			return len(items)
+		}
+		f, _ := fill(Limits{}, 1025)
+		if n := kept(f); n != 1024 {
+			t.Errorf("%d items are kept", n)
+		}
+		time.Sleep(5 * time.Minute)
+		if n := kept(f); n != 1024 {
+			t.Errorf("%d items are kept for 5 minutes", n)
+		}
+		if time.Sleep(1); kept(f) != 0 {
+			t.Errorf("%d items are kept for longer", kept(f))
+		}
+		for range 5 {
+			f.Append(make([]byte, 1<<20))
+		}
+		if n := kept(f); n != 4 {
+			t.Errorf("%d MiB are kept", n)
+		}
+	})
+}
+
 func TestAppendCopies(t *testing.T) {
 	f, at := fill(Limits{}, 0)
 	p := []byte("data")

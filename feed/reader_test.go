@@ -70,6 +70,7 @@ func TestReader(t *testing.T) {
 	wantNext(t, b, 0, "", ErrGap)
 	<-b.More()
 	wantNext(t, b, 4, "b7 b8 b9 b10", nil)
+	<-b.More()
 	if c := to(f, "a", "a2"); a.Cursor() == c {
 		t.Error("the position is behind what was not read")
 	}

@@ -14,7 +14,7 @@ import (
 // A Decision is what to do after a failure.
 type Decision struct {
 	Stop     bool
-	MinDelay time.Duration // whatever the Backoff says
+	MinDelay time.Duration // before what the Backoff says, for others may be told the same
 }
 
 // DefaultRetry goes on after what may pass: errors of the network, responses with status 408, 425,
@@ -91,7 +91,7 @@ func (p *pacer) failed(err error, uptime time.Duration) (delay time.Duration, st
 	if decision.Stop || limit < 0 || limit > 0 && p.attempt >= limit {
 		return 0, true
 	}
-	return max(p.delay(), decision.MinDelay), false
+	return decision.MinDelay + p.delay(), false
 }
 
 // count counts what is no success: not a connection that has lasted for long enough.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tidewire/websocket"
+	"github.com/tidewire/websocket/backoff"
 )
 
 var quiet = stdlog.New(io.Discard, "", 0)
@@ -81,9 +82,10 @@ func TestMinDelay(t *testing.T) {
 	}
 	inBubble(t, func(t *testing.T) {
 		l := newLog()
-		start(t, nil, Options{OnState: l.state, Dial: func(context.Context, Target) (Conn, error) { return nil, refused("120") }})
+		start(t, nil, Options{OnState: l.state, Backoff: backoff.Policy{NoJitter: true},
+			Dial: func(context.Context, Target) (Conn, error) { return nil, refused("120") }})
 		pass(3 * time.Minute)
-		l.want(t, "0s connecting", "0s waiting", "2m0s connecting", "2m0s waiting")
+		l.want(t, "0s connecting", "0s waiting", "2m1s connecting", "2m1s waiting")
 	})
 }
 

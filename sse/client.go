@@ -125,7 +125,7 @@ func (f *following) run(ctx context.Context) error {
 			}
 			return err
 		}
-		if !f.opened.IsZero() && (f.Backoff.Resets(time.Since(f.opened)) || f.got && f.retry > 0) {
+		if !f.opened.IsZero() && f.worked(err) {
 			f.failures = 0
 		}
 		if f.failures++; f.MaxTries > 0 && f.failures >= f.MaxTries {
@@ -143,6 +143,15 @@ func (f *following) run(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// worked reports whether a stream that has ended with err was none of the failures.
+func (f *following) worked(err error) bool {
+	uptime := time.Since(f.opened)
+	if err == errIdle {
+		uptime -= f.idle()
+	}
+	return f.Backoff.Resets(uptime) || f.got && f.retry > 0
 }
 
 // delay returns how long to wait before the next attempt.
@@ -180,12 +189,11 @@ func (f *following) attempt(ctx context.Context) (atLeast time.Duration, err err
 			client.CloseIdleConnections() // over HTTP/2, ours would be used again
 		}
 	}()
-	idle := f.idle()
-	timer := time.AfterFunc(max(0, idle), func() { cancel(errIdle) })
-	if idle <= 0 {
-		timer.Stop()
+	body := watched{idle: f.idle()}
+	if body.idle > 0 {
+		body.timer = time.AfterFunc(body.idle, func() { cancel(errIdle) })
+		defer body.timer.Stop()
 	}
-	defer timer.Stop()
 	resp, err := client.Do(req)
 	if err != nil {
 		return 0, cause(ctx, err)
@@ -194,12 +202,15 @@ func (f *following) attempt(ctx context.Context) (atLeast time.Duration, err err
 	if atLeast, err := check(resp, f.Strict, cancel); err != nil {
 		return atLeast, err
 	}
+	if body.timer != nil {
+		body.timer.Stop()
+	}
 	f.opened = time.Now()
 	if f.OnOpen != nil {
 		f.OnOpen(resp)
 	}
-	timer.Stop()
-	return 0, f.read(ctx, &watched{resp.Body, timer, idle})
+	body.Reader = resp.Body
+	return 0, f.read(ctx, &body)
 }
 
 // cause returns the cause of ctx if it has ended, instead of err.
@@ -313,7 +324,7 @@ func (f *following) read(ctx context.Context, r io.Reader) error {
 type watched struct {
 	io.Reader
 	timer *time.Timer
-	idle  time.Duration // not positive: it never runs
+	idle  time.Duration // not positive: there is no timer
 }
 
 func (w *watched) Read(p []byte) (int, error) {

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -253,6 +255,13 @@ func TestClientDelays(t *testing.T) {
 				w.WriteHeader(500)
 			}
 		}, [][2]time.Duration{{2, 2}, {4, 4}, {8, 8}, {16, 16}, {30, 30}}},
+		{"retry beyond Max", func(c *Client) { c.Backoff = backoff.Policy{Max: time.Second, NoJitter: true} }, func(n int, w http.ResponseWriter, r *http.Request) {
+			if n == 1 {
+				stream(w, "retry: 7000\n\n")
+			} else {
+				w.WriteHeader(500)
+			}
+		}, [][2]time.Duration{{7, 7}, {7, 7}}},
 		{"no retry any more", func(c *Client) { c.Backoff.NoJitter = true }, func(n int, w http.ResponseWriter, r *http.Request) {
 			stream(w, []string{"retry: 20000\ndata: x\n\n", "retry: 0\ndata: x\n\n"}[min(n-1, 1)])
 		}, [][2]time.Duration{{20, 20}, {2, 2}, {4, 4}}},
@@ -328,6 +337,56 @@ func TestClientIdle(t *testing.T) {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	})
+}
+
+// A connection on which nothing comes any more is not used again.
+func TestClientIdleConnection(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		transport := new(silentTransport)
+		c := Client{HTTP: &http.Client{Transport: transport}, MaxTries: 3, Request: func(ctx context.Context) (*http.Request, error) {
+			return http.NewRequest("GET", "http://sse.test/", nil)
+		}}
+		if _, err := follow(t.Context(), &c); !errors.Is(err, errIdle) || transport.closed != 3 {
+			t.Errorf("got %v, %d times", err, transport.closed)
+		}
+		c.Idle = -1
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		start := time.Now()
+		if _, err := follow(ctx, &c); err != context.DeadlineExceeded || time.Since(start) != time.Hour {
+			t.Errorf("got %v after %v", err, time.Since(start))
+		}
+	})
+}
+
+// A silentTransport has streams on which nothing comes.
+type silentTransport struct{ closed int }
+
+func (s *silentTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"text/event-stream"}}, Body: silentBody{r.Context()}}, nil
+}
+
+func (s *silentTransport) CloseIdleConnections() { s.closed++ }
+
+type silentBody struct{ context.Context }
+
+func (b silentBody) Close() error { return nil }
+
+func (b silentBody) Read([]byte) (int, error) {
+	<-b.Done()
+	return 0, b.Err()
+}
+
+// A certificate that is not valid is not tried again.
+func TestClientCertificate(t *testing.T) {
+	srv := httptest.NewUnstartedServer(new(Server))
+	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
+	srv.StartTLS()
+	defer srv.Close()
+	c := Client{HTTP: new(http.Client), Request: func(ctx context.Context) (*http.Request, error) { return http.NewRequest("GET", srv.URL, nil) }}
+	if _, err := follow(t.Context(), &c); err == nil || !strings.Contains(err.Error(), "certificate") {
+		t.Errorf("got %v", err)
+	}
 }
 
 // Nothing more is handed out when the context has ended.

@@ -234,7 +234,7 @@ func TestDecoderMaxEvent(t *testing.T) {
 			t.Errorf("%s: %d bytes are kept for an event of %d", name, size, limit)
 		}
 	}
-	for _, line := range []string{"data: " + x(limit-1) + "\n", ":" + x(10*limit) + "\n", "other: " + x(10*limit) + "\n"} {
+	for _, line := range []string{"data: " + x(limit-1) + "\n", "data: " + x(limit) + "\n", "id: " + x(limit) + "\n", ":" + x(10*limit) + "\n", "other: " + x(10*limit) + "\n"} {
 		d := NewDecoder(strings.NewReader(line + "\n"))
 		d.MaxEvent = limit
 		if _, err := d.Decode(); err == ErrEventTooLarge {

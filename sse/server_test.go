@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -194,6 +195,139 @@ func TestStreamStalled(t *testing.T) {
 	})
 }
 
+// A gate is a ResponseWriter whose writes last until it is open, or the deadline is over.
+type gate struct {
+	*httptest.ResponseRecorder
+	open   chan bool
+	over   chan bool
+	writes []int
+}
+
+func newGate() *gate {
+	return &gate{ResponseRecorder: httptest.NewRecorder(), open: make(chan bool), over: make(chan bool)}
+}
+
+func (g *gate) Write(p []byte) (int, error) {
+	g.writes = append(g.writes, len(p))
+	select {
+	case <-g.open:
+		return len(p), nil
+	case <-g.over:
+		return 0, os.ErrDeadlineExceeded
+	}
+}
+
+func (g *gate) SetWriteDeadline(at time.Time) error {
+	if !at.IsZero() && !at.After(time.Now()) {
+		close(g.over)
+	}
+	return nil
+}
+
+// A write fails after the WriteTimeout, whenever it was begun.
+func TestStreamWriteTimeout(t *testing.T) {
+	for _, pause := range []time.Duration{0, 1, 9, 11, 25} {
+		inBubble(t, func(t *testing.T) {
+			g := newGate()
+			s, err := NewStream(g, httptest.NewRequest("GET", "/", nil), StreamOptions{KeepAlive: -1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			go func() { g.open <- true }()
+			if err := s.Send(Event{}); err != nil {
+				t.Error(err)
+			}
+			time.Sleep(pause * time.Second)
+			start := time.Now()
+			if err := s.Send(Event{}); err != os.ErrDeadlineExceeded || time.Since(start) != 10*time.Second {
+				t.Errorf("after a pause of %d s: %v after %v", pause, err, time.Since(start))
+			}
+		})
+	}
+}
+
+// With no WriteTimeout, a write may take any time.
+func TestStreamNoWriteTimeout(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		g := newGate()
+		s, err := NewStream(g, httptest.NewRequest("GET", "/", nil), StreamOptions{KeepAlive: -1, WriteTimeout: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		time.AfterFunc(time.Hour, func() { close(g.open) })
+		if err := s.Send(Event{}); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A client that has missed much gets it in writes each of which has the WriteTimeout.
+func TestServerPortions(t *testing.T) {
+	for _, queue := range []int{0, 10} {
+		inBubble(t, func(t *testing.T) {
+			s := &Server{Queue: queue}
+			for range 1000 {
+				publish(t, s, "a", x(1000))
+			}
+			g := newGate()
+			go func() {
+				for range 40 {
+					time.Sleep(9 * time.Second)
+					g.open <- true
+				}
+				s.Shutdown(context.Background())
+				close(g.open)
+			}()
+			r := httptest.NewRequest("GET", "/?topic=a", nil)
+			r.Header.Set("Last-Event-ID", "lost")
+			s.ServeHTTP(g, r)
+			sent := 0
+			for _, n := range g.writes {
+				if sent += n; n > maxBuffer {
+					t.Errorf("a write of %d bytes", n)
+				}
+			}
+			if sent < 1_000_000 || g.Header().Get("Last-Event-ID") != "earliest" {
+				t.Errorf("%d bytes in %d writes, %v", sent, len(g.writes), g.Header())
+			}
+		})
+	}
+}
+
+// Who is behind what is kept is disconnected, or gets what there is.
+func TestServerGap(t *testing.T) {
+	for _, policy := range []SlowPolicy{Disconnect, DropOldest} {
+		inBubble(t, func(t *testing.T) {
+			s := &Server{Slow: policy, Replay: feed.Limits{Count: 10}}
+			g := newGate()
+			done := make(chan bool)
+			go func() {
+				s.ServeHTTP(g, httptest.NewRequest("GET", "/?topic=a", nil))
+				close(done)
+			}()
+			synctest.Wait() // it writes its position
+			publish(t, s, "a", make([]string, 100)...)
+			g.open <- true
+			synctest.Wait()
+			select {
+			case <-done:
+				if policy == DropOldest {
+					t.Error("it was disconnected")
+				}
+			default:
+				if policy == Disconnect || len(g.writes) != 2 {
+					t.Errorf("%d writes", len(g.writes))
+				}
+			}
+			close(g.open)
+			s.Shutdown(context.Background())
+			<-done
+		})
+	}
+}
+
 // Without a Flusher there is no stream.
 func TestStreamUnflushable(t *testing.T) {
 	w := httptest.NewRecorder()
@@ -352,9 +486,9 @@ func TestStreamLeft(t *testing.T) {
 	for _, http2 := range []bool{false, true} {
 		for _, leave := range []func(){func() {}, func() { panic(http.ErrAbortHandler) }} {
 			srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				s, err := NewStream(w, r, StreamOptions{KeepAlive: 2 * time.Millisecond, WriteTimeout: time.Millisecond})
+				s, err := NewStream(w, r, StreamOptions{KeepAlive: 2 * time.Millisecond, WriteTimeout: 2 * time.Millisecond})
 				if err != nil {
-					t.Error(err)
+					return // it took longer
 				}
 				s.Send(Event{Data: "x"})
 				leave()
@@ -483,8 +617,10 @@ func TestServerTopics(t *testing.T) {
 				return []string{"bob"}, nil
 			case "":
 				return nil, errors.New("who are you?")
+			case "nobody":
+				return nil, &HTTPError{}
 			}
-			return nil, &HTTPError{http.StatusUnauthorized, errors.New("unknown")}
+			return nil, &HTTPError{StatusCode: http.StatusUnauthorized}
 		}}
 		m := start(t, s)
 		id := publish(t, s, "alice", "secret")
@@ -492,7 +628,7 @@ func TestServerTopics(t *testing.T) {
 		c := m.open(t, "?user=bob", id)
 		publish(t, s, "bob", "hello")
 		c.want("hello")
-		for query, want := range map[string]int{"": 500, "?user=mallory": 401} {
+		for query, want := range map[string]int{"": 500, "?user=mallory": 401, "?user=nobody": 500} {
 			if c := m.open(t, query, ""); c.resp.StatusCode != want {
 				t.Errorf("%q: got %s", query, c.resp.Status)
 			}
