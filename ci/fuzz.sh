@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# fuzz.sh runs each fuzz target for $FUZZTIME (10s). An input that fails is left
+# fuzz.sh runs each fuzz target for $FUZZTIME (5s). An input that fails is left
 # under testdata/fuzz.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -14,7 +14,7 @@ targets=$(grep -rE '^func Fuzz\w*\(' --include='*_test.go' . |
 while read -r dir target; do
 	# To make an interesting input smaller may take a minute, in which nothing is tried.
 	set -x
-	(cd "$dir" && go test -run '^$' -fuzz "^$target\$" -fuzztime "${FUZZTIME:-10s}" -fuzzminimizetime 10x . </dev/null) 2>&1 |
+	(cd "$dir" && go test -run '^$' -fuzz "^$target\$" -fuzztime "${FUZZTIME:-5s}" -fuzzminimizetime 10x . </dev/null) 2>&1 |
 		tee "$output" || {
 		set +x
 		# The engine may take the end of the time for a failure of the target's. A

@@ -198,6 +198,7 @@ type follower struct {
 
 	idle   *time.Timer // runs always, if there is a KeepAlive
 	silent atomic.Bool // it has fired
+	over   atomic.Bool // the context has ended
 }
 
 var errSlow = errors.New("sse: the client is too slow")
@@ -232,7 +233,10 @@ func (f *follower) next() ([]feed.Item, error) {
 
 // follow sends what there is until the stream ends, and returns why it does.
 func (f *follower) follow() error {
-	defer context.AfterFunc(f.stream.ctx, f.reader.Wake)()
+	defer context.AfterFunc(f.stream.ctx, func() {
+		f.over.Store(true)
+		f.reader.Wake()
+	})()
 	if f.KeepAlive > 0 {
 		f.idle = time.AfterFunc(f.KeepAlive, func() {
 			f.silent.Store(true)
@@ -245,41 +249,47 @@ func (f *follower) follow() error {
 	}
 	err := f.send(f.items)
 	for err == nil {
-		f.items, err = f.next()
-		switch n := len(f.items); {
-		case err == feed.ErrGap && f.Slow == DropOldest:
-			err = nil
-		case err != nil:
-		case n == 0:
-			err = f.wait()
-		case f.Queue <= 0 || n <= f.Queue:
-			err = f.send(f.items)
-		case f.Slow == DropOldest:
-			err = f.send(f.items[n-f.Queue:])
-		default:
-			err = errSlow
+		if err = f.wait(); err == nil {
+			err = f.sendNext()
 		}
 	}
 	return err
 }
 
+// sendNext sends what there is, or as much as is taken at a time.
+func (f *follower) sendNext() (err error) {
+	f.items, err = f.next()
+	switch n := len(f.items); {
+	case err == feed.ErrGap && f.Slow == DropOldest:
+		return nil
+	case err != nil:
+		return err
+	case f.Queue <= 0 || n <= f.Queue:
+		return f.send(f.items)
+	case f.Slow == DropOldest:
+		return f.send(f.items[n-f.Queue:])
+	}
+	return errSlow
+}
+
 // wait waits for more. In silence it tells the client its position, which others' events have moved on; that
 // keeps the connection alive as a comment would.
 func (f *follower) wait() error {
-	if f.silent.Swap(false) {
-		left := f.KeepAlive - time.Since(f.stream.written)
-		if left <= 0 {
-			if err := f.tell(); err != nil {
-				return err
-			}
-			left = f.KeepAlive
-		}
-		f.idle.Reset(left)
-	}
 	<-f.reader.More() // alone: to wait for one channel costs the least
-	if f.stream.ctx.Err() != nil {
+	if f.over.Load() {
 		return context.Cause(f.stream.ctx)
 	}
+	if !f.silent.Swap(false) {
+		return nil
+	}
+	left := f.KeepAlive - time.Since(f.stream.written)
+	if left <= 0 {
+		if err := f.tell(); err != nil {
+			return err
+		}
+		left = f.KeepAlive
+	}
+	f.idle.Reset(left)
 	return nil
 }
 
