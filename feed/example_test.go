@@ -30,3 +30,27 @@ func Example() {
 	// feed: the position is lost
 	// context deadline exceeded
 }
+
+func ExampleFeed_Reader() {
+	f := feed.New(feed.Limits{})
+	before := f.Head()
+	say := func(topic, text string) {
+		f.AppendTo(topic, func(feed.Cursor) []byte { return []byte(text) })
+	}
+	say("news", "It rains.")
+	say("sport", "It was a draw.")
+	say("news", "It has stopped.")
+
+	r, ok := f.Reader(before, "news")
+	defer r.Close()
+	<-r.More()
+	items, err := r.Next(0)
+	fmt.Println(ok, err)
+	for _, item := range items {
+		fmt.Printf("%s\n", item.Data)
+	}
+	// Output:
+	// true <nil>
+	// It rains.
+	// It has stopped.
+}

@@ -89,6 +89,7 @@ func (f *Feed) Reader(c Cursor, topics ...string) (r *Reader, ok bool) {
 		}
 	}
 	f.readers[r] = struct{}{}
+	r.Wake()
 	if c == "" {
 		c = f.head
 	}
@@ -123,7 +124,9 @@ func (r *Reader) Next(max int) ([]Item, error) {
 	r.offset = f.end()
 	if len(offsets) == max {
 		r.offset = offsets[max-1] + 1
-		r.Wake() // there may be more
+	}
+	if len(offsets) == max || f.closed {
+		r.Wake() // there may be more, or the end
 	}
 	items := r.one[:0]
 	for _, offset := range offsets {
@@ -132,7 +135,7 @@ func (r *Reader) Next(max int) ([]Item, error) {
 	return items, nil
 }
 
-// More has a value when Next may have something, or an error.
+// More has a value when Next may have something, or an error, that it has not returned yet.
 func (r *Reader) More() <-chan struct{} { return r.more }
 
 // Wake has More have a value. Any goroutine may call it.

@@ -45,8 +45,10 @@ func TestReader(t *testing.T) {
 		t.Errorf("%d, %d and %d readers", f.Readers("a"), f.Readers("b"), f.Readers("c"))
 	}
 	to(f, "b", "b2")
+	<-a.More()
 	wantNext(t, a, 0, "a1", nil)
 	wantNext(t, a, 0, "", nil)
+	<-ab.More()
 	wantNext(t, ab, 2, "a1 b1", nil)
 	<-ab.More()
 	wantNext(t, ab, 2, "b2", nil)
@@ -87,8 +89,13 @@ func TestReader(t *testing.T) {
 		<-r.More()
 		wantNext(t, r, 0, "", ErrClosed)
 	}
+	<-b.More()
 	wantNext(t, b, 0, "b11 b12", nil)
+	<-b.More()
 	wantNext(t, b, 0, "", ErrClosed)
+	late, _ := f.Reader("", "a")
+	<-late.More()
+	wantNext(t, late, 0, "", ErrClosed)
 	if c, err := f.AppendTo("a", nil); c != f.Head() || err != ErrClosed || f.Head() != a.Cursor() {
 		t.Error("a closed feed took something")
 	}

@@ -18,7 +18,7 @@
 //			return err
 //		}
 //		if batch.Reset {
-//			// get what there is; batch.Cursor is from before that
+//			// get what there is now; what comes next may be in that already
 //		}
 //		…
 //	}

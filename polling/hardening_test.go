@@ -377,7 +377,7 @@ func TestErrorKeepsConnection(t *testing.T) {
 	var mu sync.Mutex
 	conns := 0
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		http.Error(w, strings.Repeat("x", 4000), 503)
+		http.Error(w, strings.Repeat("x", 4000), http.StatusServiceUnavailable)
 	}))
 	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
 		mu.Lock()

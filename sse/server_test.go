@@ -442,7 +442,7 @@ func TestServerBusy(t *testing.T) {
 					publish(t, s, "a", fmt.Sprint(n))
 				}
 				if n%100 == 0 {
-					time.Sleep(1)
+					time.Sleep(time.Nanosecond)
 				}
 			}
 		})
@@ -456,6 +456,32 @@ func TestServerBusy(t *testing.T) {
 		close(stop)
 		publishing.Wait()
 	})
+}
+
+// Whatever the clients have got to, Shutdown returns, and they have had what was published before.
+func TestShutdownAtOnce(t *testing.T) {
+	for range 200 {
+		inBubble(t, func(t *testing.T) {
+			s := new(Server)
+			var all sync.WaitGroup
+			for range 4 {
+				w := httptest.NewRecorder()
+				all.Go(func() {
+					s.ServeHTTP(w, httptest.NewRequest("GET", "/?topic=a", nil))
+					if w.Code == http.StatusOK && !strings.HasPrefix(w.Body.String(), "id: ") {
+						t.Errorf("got %q", w.Body)
+					}
+				})
+			}
+			all.Go(func() {
+				publish(t, s, "a", "one", "two")
+				if err := s.Shutdown(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+			all.Wait()
+		})
+	}
 }
 
 // An event is either kept or refused.
