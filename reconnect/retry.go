@@ -3,6 +3,7 @@ package reconnect
 import (
 	"crypto/tls"
 	"errors"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"time"
@@ -91,7 +92,8 @@ func (p *pacer) failed(err error, uptime time.Duration) (delay time.Duration, st
 	if decision.Stop || limit < 0 || limit > 0 && p.attempt >= limit {
 		return 0, true
 	}
-	return decision.MinDelay + p.delay(), false
+	delay = p.delay()
+	return delay + min(decision.MinDelay, math.MaxInt64-delay), false
 }
 
 // count counts what is no success: not a connection that has lasted for long enough.

@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"math"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -131,7 +133,8 @@ func (f *following) run(ctx context.Context) error {
 		if f.failures++; f.MaxTries > 0 && f.failures >= f.MaxTries {
 			return fmt.Errorf("%w after %d attempts: %w", ErrGaveUp, f.failures, err)
 		}
-		wait := atLeast + f.delay()
+		wait := f.delay()
+		wait += min(atLeast, math.MaxInt64-wait)
 		if f.OnRetry != nil {
 			f.OnRetry(err, wait)
 		}
@@ -196,7 +199,7 @@ func (f *following) attempt(ctx context.Context) (atLeast time.Duration, err err
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		return 0, cause(ctx, err)
+		return 0, cause(ctx, unwrapURL(err))
 	}
 	defer resp.Body.Close()
 	if atLeast, err := check(resp, f.Strict, cancel); err != nil {
@@ -217,6 +220,14 @@ func (f *following) attempt(ctx context.Context) (atLeast time.Duration, err err
 func cause(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
+	}
+	return err
+}
+
+// unwrapURL leaves out the URL, which may have a token in it.
+func unwrapURL(err error) error {
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		return fmt.Errorf("sse: %w", e.Err)
 	}
 	return err
 }

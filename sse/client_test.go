@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -155,6 +156,13 @@ func TestClientEnds(t *testing.T) {
 			c.Request = func(context.Context) (*http.Request, error) { return nil, failure }
 		}, "sse: gave up after 1 attempts: no token"},
 		{"a request with a body", status(500), func(c *Client) { post(c) }, "sse: the server answers 500 Internal Server Error: why"},
+		{"a token in the URL", nil, func(c *Client) {
+			c.MaxTries = 1
+			c.HTTP.Transport.(*http.Transport).DialContext = func(context.Context, string, string) (net.Conn, error) { return nil, failure }
+			c.Request = func(context.Context) (*http.Request, error) {
+				return http.NewRequest("GET", "http://sse.test/?token=secret", nil)
+			}
+		}, "sse: gave up after 1 attempts: sse: no token"},
 		{"nil", nil, func(c *Client) {
 			c.Request = func(context.Context) (*http.Request, error) { return nil, nil }
 		}, "sse: Request has returned none"},
@@ -262,6 +270,10 @@ func TestClientDelays(t *testing.T) {
 				w.WriteHeader(500)
 			}
 		}, [][2]time.Duration{{7, 7}, {7, 7}}},
+		{"no limit", func(c *Client) { c.Backoff = backoff.Policy{Min: math.MaxInt64, Max: -1, NoJitter: true} }, func(n int, w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Retry-After", "60")
+			w.WriteHeader(500)
+		}, [][2]time.Duration{{math.MaxInt64 / time.Second, math.MaxInt64/time.Second + 1}}},
 		{"no retry any more", func(c *Client) { c.Backoff.NoJitter = true }, func(n int, w http.ResponseWriter, r *http.Request) {
 			stream(w, []string{"retry: 20000\ndata: x\n\n", "retry: 0\ndata: x\n\n"}[min(n-1, 1)])
 		}, [][2]time.Duration{{20, 20}, {2, 2}, {4, 4}}},
@@ -296,7 +308,7 @@ func TestClientDelays(t *testing.T) {
 			}
 			follow(ctx, c)
 			for i, d := range waits {
-				if d < test.waits[i][0]*time.Second || d > test.waits[i][1]*time.Second {
+				if d.Seconds() < float64(test.waits[i][0]) || d.Seconds() > float64(test.waits[i][1]) {
 					t.Errorf("%s: wait %d is %v, want %d to %d s", test.name, i, d, test.waits[i][0], test.waits[i][1])
 				}
 			}
