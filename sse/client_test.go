@@ -474,7 +474,7 @@ func TestClientOfServer(t *testing.T) {
 		s := &Server{Queue: 10_000, Replay: feed.Limits{Count: 10_000}, StreamOptions: StreamOptions{Retry: 10 * time.Millisecond}}
 		m := start(t, s)
 		c := m.client(t)
-		c.Backoff = backoff.Policy{Max: 100 * time.Millisecond}
+		c.Backoff = backoff.Policy{Min: time.Millisecond, Max: 100 * time.Millisecond}
 		cuts := 0
 		dial := c.HTTP.Transport.(*http.Transport).DialContext
 		c.HTTP.Transport.(*http.Transport).DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
