@@ -102,6 +102,16 @@ func RetryAfter(h http.Header, now time.Time) (time.Duration, bool) {
 	return min(max(0, at.Sub(now)), maxRetryAfter), true
 }
 
+// Temporary reports whether a response with this status may be another when the request is sent again: 408, 425, 429
+// and 5xx (RFC 9110, section 15; RFC 8470, section 5.2; RFC 6585, section 4).
+func Temporary(statusCode int) bool {
+	switch statusCode {
+	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
+		return true
+	}
+	return statusCode >= 500
+}
+
 func isDigits(s string) bool {
 	return s != "" && strings.Trim(s, "0123456789") == ""
 }

@@ -105,3 +105,14 @@ func TestRetryAfter(t *testing.T) {
 		t.Errorf("with a Date: got %v, %v", got, ok)
 	}
 }
+
+func TestTemporary(t *testing.T) {
+	for status, want := range map[int]bool{
+		200: false, 304: false, 400: false, 407: false, 408: true, 409: false, 424: false, 425: true, 426: false,
+		428: false, 429: true, 430: false, 499: false, 500: true, 503: true, 599: true,
+	} {
+		if Temporary(status) != want {
+			t.Errorf("%d: got %v", status, !want)
+		}
+	}
+}

@@ -86,12 +86,7 @@ func Long(ctx context.Context, url string, o LongOptions) iter.Seq2[Batch, error
 				if resets++; !batch.Reset {
 					resets = 0
 				}
-				if len(batch.Events) == 0 && resets != 1 {
-					wait = soonest - time.Since(began)
-				}
-				if resets > 1 {
-					wait = max(wait, o.Backoff.Delay(resets-2))
-				}
+				wait = o.pause(batch, resets, time.Since(began))
 				if (len(batch.Events) > 0 || batch.Reset) && !yield(batch, nil) {
 					return
 				}
@@ -102,6 +97,17 @@ func Long(ctx context.Context, url string, o LongOptions) iter.Seq2[Batch, error
 			}
 		}
 	}
+}
+
+// pause returns how long to wait after an answer that took so long, when so many in a row have had Reset.
+func (o *LongOptions) pause(b Batch, resets int, took time.Duration) time.Duration {
+	switch {
+	case resets > 1:
+		return max(soonest-took, o.Backoff.Delay(resets-2))
+	case resets == 1 || len(b.Events) > 0:
+		return 0
+	}
+	return soonest - took
 }
 
 // failed returns how long to wait after a failure, or an error if there is no use in that.
@@ -125,11 +131,7 @@ func (o *LongOptions) failed(failures int, err error) (wait time.Duration, final
 // isFinal reports whether another attempt would only fail again.
 func isFinal(err error) bool {
 	if e, ok := errors.AsType[*HTTPError](err); ok {
-		switch code := e.StatusCode; {
-		case code == http.StatusRequestTimeout, code == http.StatusTooEarly, code == http.StatusTooManyRequests, code >= 500:
-			return false
-		}
-		return true
+		return !backoff.Temporary(e.StatusCode)
 	}
 	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
 	return untrusted || errors.Is(err, errURL) || errors.Is(err, errTooLong) || errors.Is(err, ErrStop)

@@ -42,9 +42,7 @@ func DefaultRetry(err error) Decision {
 }
 
 func retryHandshake(refused *websocket.HandshakeError) Decision {
-	switch status := refused.StatusCode; {
-	case status == 0, status >= 500,
-		status == http.StatusRequestTimeout, status == http.StatusTooEarly, status == http.StatusTooManyRequests:
+	if refused.StatusCode == 0 || backoff.Temporary(refused.StatusCode) {
 		wait, _ := backoff.RetryAfter(refused.Header, time.Now())
 		return Decision{MinDelay: wait}
 	}

@@ -280,8 +280,7 @@ func check(resp *http.Response, strict bool, cancel context.CancelCauseFunc) (at
 		return 0, finalError{ErrNoContent}
 	case status != http.StatusOK:
 		err := &HTTPError{status, errors.New("sse: the server answers " + resp.Status + excerpt(resp, cancel))}
-		again := status == http.StatusRequestTimeout || status == http.StatusTooEarly || status == http.StatusTooManyRequests || status >= 500
-		if strict || !again {
+		if strict || !backoff.Temporary(status) {
 			return 0, finalError{err}
 		}
 		atLeast, _ = backoff.RetryAfter(resp.Header, time.Now())
