@@ -4,10 +4,12 @@ package bench
 
 import (
 	"fmt"
+	"net"
 	"slices"
 	"testing"
 	"time"
 
+	"github.com/tidewire/websocket/bench/child"
 	"github.com/tidewire/websocket/bench/peers"
 )
 
@@ -53,49 +55,61 @@ func BenchmarkHubIdle(b *testing.B) {
 // others get messages of 16 KiB until those are gone. It reports how long a message takes to all others when
 // there are none of them, while there are, and the longest.
 func BenchmarkHubStalled(b *testing.B) {
-	const size = 16 << 10
 	conns := pick(20, 1000, 10_000)
 	stalled := conns / 10
 	for range b.N {
-		server, l := broadcast{conns - stalled, uncompressed}.openSize(b, peers.Hubs[1], size)
-		send := func() time.Duration {
-			start := time.Now()
+		server, l := broadcast{conns - stalled, uncompressed}.openSize(b, peers.Hubs[1], 16<<10)
+		send := func() error {
 			if err := server.Broadcast(); err != nil {
-				b.Fatal(err)
+				return err
 			}
-			if err := hear(l, conns-stalled); err != nil {
-				b.Fatal(err)
-			}
-			return time.Since(start)
+			return hear(l, conns-stalled)
 		}
-		var without, with []time.Duration
-		for range 20 {
-			without = append(without, send())
-		}
-		ends, _, err := uncompressed.dial(server.Addr, stalled)
-		if err != nil {
+		reportStalled(b, server, conns, send, func() ([]*net.TCPConn, error) {
+			ends, _, err := uncompressed.dial(server.Addr, stalled)
+			return ends, err
+		})
+	}
+}
+
+// reportStalled measures how long send takes, and then again while there are the connections that dial returns, which
+// make conns of a server's: until these are gone.
+func reportStalled(b *testing.B, server *child.Process, conns int, send func() error, dial func() ([]*net.TCPConn, error)) {
+	b.Helper()
+	timed := func() time.Duration {
+		start := time.Now()
+		if err := send(); err != nil {
 			b.Fatal(err)
 		}
-		for _, c := range ends {
-			defer c.Close()
-			if err := c.SetReadBuffer(4 << 10); err != nil { // or the kernel would take megabytes for each
-				b.Fatal(err)
-			}
-		}
-		awaitConnections(b, server, conns)
-		start := time.Now()
-		for n := conns; n > conns-stalled; {
-			with = append(with, send())
-			if n, err = server.Connections(); err != nil {
-				b.Fatal(err)
-			}
-		}
-		b.ReportMetric(median(without).Seconds()*1e3, "ms-without")
-		b.ReportMetric(median(with).Seconds()*1e3, "ms-with")
-		b.ReportMetric(slices.Max(with).Seconds()*1e3, "ms-longest")
-		b.ReportMetric(float64(len(with)), "messages")
-		b.ReportMetric(time.Since(start).Seconds(), "s-until-gone")
+		return time.Since(start)
 	}
+	var without, with []time.Duration
+	for range 20 {
+		without = append(without, timed())
+	}
+	ends, err := dial()
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, c := range ends {
+		defer c.Close()
+		if err := c.SetReadBuffer(4 << 10); err != nil { // or the kernel would take megabytes for each
+			b.Fatal(err)
+		}
+	}
+	awaitConnections(b, server, conns)
+	start := time.Now()
+	for n := conns; n > conns-len(ends); {
+		with = append(with, timed())
+		if n, err = server.Connections(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(median(without).Seconds()*1e3, "ms-without")
+	b.ReportMetric(median(with).Seconds()*1e3, "ms-with")
+	b.ReportMetric(slices.Max(with).Seconds()*1e3, "ms-longest")
+	b.ReportMetric(float64(len(with)), "messages")
+	b.ReportMetric(time.Since(start).Seconds(), "s-until-gone")
 }
 
 func median(list []time.Duration) time.Duration {

@@ -37,7 +37,7 @@ func rotated[T any](list []T) []T {
 
 // A listener counts the events that come in streams.
 type listener struct {
-	conns   []net.Conn
+	conns   []*net.TCPConn
 	events  atomic.Int64
 	wanted  atomic.Int64
 	arrived chan struct{} // when there are as many as wanted
@@ -48,7 +48,7 @@ func newListener(tb testing.TB) *listener {
 	l := &listener{arrived: make(chan struct{}, 1)}
 	tb.Cleanup(func() {
 		for _, nc := range l.conns {
-			nc.(*net.TCPConn).SetLinger(0)
+			nc.SetLinger(0)
 			nc.Close()
 		}
 		l.reading.Wait()
@@ -74,17 +74,18 @@ func (l *listener) open(tb testing.TB, server *child.Process, n int) {
 }
 
 // request asks for a stream.
-func request(addr string) (net.Conn, error) {
-	nc, err := net.Dial("tcp", addr)
+func request(addr string) (*net.TCPConn, error) {
+	c, err := net.Dial("tcp", addr)
 	if err != nil {
 		return nil, err
 	}
+	nc := c.(*net.TCPConn)
 	_, err = fmt.Fprintf(nc, "GET /?topic=a HTTP/1.1\r\nHost: %s\r\nAccept: text/event-stream\r\n\r\n", addr)
 	return nc, err
 }
 
 // count counts the empty lines, which is where events end.
-func (l *listener) count(nc net.Conn) {
+func (l *listener) count(nc *net.TCPConn) {
 	buf := make([]byte, 4<<10)
 	end := []byte("\n\n")
 	for half := false; ; {
@@ -197,41 +198,17 @@ func BenchmarkSSEStalled(b *testing.B) {
 	stalled := conns / 10
 	for range b.N {
 		server, l := startStreams(b, peers.Streams[1], conns-stalled, 16<<10)
-		send := func() time.Duration {
-			start := time.Now()
-			if err := l.send(server, conns-stalled); err != nil {
-				b.Fatal(err)
+		send := func() error { return l.send(server, conns-stalled) }
+		reportStalled(b, server, conns, send, func() (ends []*net.TCPConn, err error) {
+			for range stalled {
+				nc, err := request(server.Addr)
+				if err != nil {
+					return nil, err
+				}
+				ends = append(ends, nc)
 			}
-			return time.Since(start)
-		}
-		var without, with []time.Duration
-		for range 20 {
-			without = append(without, send())
-		}
-		for range stalled {
-			nc, err := request(server.Addr)
-			if err != nil {
-				b.Fatal(err)
-			}
-			defer nc.Close()
-			if err := nc.(*net.TCPConn).SetReadBuffer(4 << 10); err != nil { // or the kernel would take megabytes for each
-				b.Fatal(err)
-			}
-		}
-		awaitConnections(b, server, conns)
-		start := time.Now()
-		for n := conns; n > conns-stalled; {
-			with = append(with, send())
-			var err error
-			if n, err = server.Connections(); err != nil {
-				b.Fatal(err)
-			}
-		}
-		b.ReportMetric(median(without).Seconds()*1e3, "ms-without")
-		b.ReportMetric(median(with).Seconds()*1e3, "ms-with")
-		b.ReportMetric(slices.Max(with).Seconds()*1e3, "ms-longest")
-		b.ReportMetric(float64(len(with)), "messages")
-		b.ReportMetric(time.Since(start).Seconds(), "s-until-gone")
+			return ends, nil
+		})
 	}
 }
 
