@@ -507,7 +507,7 @@ func TestPublishAndShutdown(t *testing.T) {
 	}
 }
 
-// A handler that panics, or forgets Close, does no harm to others.
+// A handler may return, or panic, while the timers of its Stream go off.
 func TestStreamLeft(t *testing.T) {
 	for _, http2 := range []bool{false, true} {
 		for _, leave := range []func(){func() {}, func() { panic(http.ErrAbortHandler) }} {
@@ -516,7 +516,9 @@ func TestStreamLeft(t *testing.T) {
 				if err != nil {
 					return // it took longer
 				}
+				defer s.Close()
 				s.Send(Event{Data: "x"})
+				time.Sleep(rand.N(4 * time.Millisecond))
 				leave()
 			}))
 			srv.EnableHTTP2 = http2
@@ -531,6 +533,33 @@ func TestStreamLeft(t *testing.T) {
 			srv.Close()
 		}
 	}
+}
+
+// A Stream whose handler has forgotten Close writes no more, once the request has ended.
+func TestStreamForgotten(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		for _, leave := range []func(){func() {}, func() { panic(http.ErrAbortHandler) }} {
+			var s *Stream
+			m := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				var err error
+				if s, err = NewStream(w, r, StreamOptions{}); err != nil {
+					t.Error(err)
+					return
+				}
+				s.Send(Event{Data: "x"})
+				leave()
+			}))
+			c := m.open(t, "", "")
+			c.want("x")
+			io.Copy(io.Discard, c.resp.Body)
+			synctest.Wait()
+			written := s.written
+			time.Sleep(time.Minute)
+			if s.Context().Err() == nil || s.written != written {
+				t.Error("the stream was written to after its handler had returned")
+			}
+		}
+	})
 }
 
 // Memory that a large event, or a long replay, has taken is not kept for each stream.

@@ -133,7 +133,8 @@ func LastEventID(r *http.Request, query string) string {
 }
 
 // NewStream begins the response to r, and sends its header. The handler has to call Close before it
-// returns. If w can't be flushed, NewStream answers with 500 and returns an error.
+// returns, also if it panics, so with defer: a Stream writes by itself, and a ResponseWriter whose handler has
+// returned belongs to others. If w can't be flushed, NewStream answers with 500 and returns an error.
 func NewStream(w http.ResponseWriter, r *http.Request, o StreamOptions) (*Stream, error) {
 	o = o.withDefaults()
 	rc := http.NewResponseController(w)
@@ -251,7 +252,7 @@ func (s *Stream) write(p []byte) error {
 func (s *Stream) keepAlive() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.err != nil || s.ctx.Err() != nil { // the handler may have returned without Close
+	if s.err != nil || s.ctx.Err() != nil { // or the handler has returned without Close
 		return
 	}
 	wait := s.o.KeepAlive - time.Since(s.written)
