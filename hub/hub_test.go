@@ -113,14 +113,9 @@ func sendAll(t *testing.T, target Target[none], p string, want Result) {
 	}
 }
 
-func inBubble(t *testing.T, test func(t *testing.T)) {
-	t.Helper()
-	synctest.Test(t, test)
-}
-
 // Each gets what is for it, once.
 func TestTargets(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := New[none](Options{})
 		alice := enter(t, h, Identity[none]{User: "Alice", Rooms: []string{"x", "y"}})
 		phone := enter(t, h, Identity[none]{User: "Alice"})
@@ -175,7 +170,7 @@ func TestTargets(t *testing.T) {
 
 // Who leaves gets nothing more, and leaves nothing.
 func TestRooms(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := New[none](Options{MaxRooms: 3})
 		a := enter(t, h, Identity[none]{Rooms: []string{"one"}})
 		for _, room := range []string{"two", "three", "two"} {
@@ -230,7 +225,7 @@ func TestServe(t *testing.T) {
 		{"chooses", 4000, "chosen", &websocket.CloseError{Code: 4000, Reason: "chosen"}},
 		{"panics", websocket.StatusInternalError, "", nil},
 	} {
-		inBubble(t, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
 			h := New[string](Options{})
 			client, server := websockettest.Pipe(t)
 			served := make(chan any, 1)
@@ -274,7 +269,7 @@ func TestServe(t *testing.T) {
 
 // A context that ends takes the client out of the hub, and leaves the connection as it is.
 func TestServeContext(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := New[none](Options{})
 		client, server := websockettest.Pipe(t)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -322,7 +317,7 @@ func TestSlow(t *testing.T) {
 		{"one of many bytes", DropNewest, 0, 1, []Result{queued, dropped, dropped, dropped}, "one"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				h := New[none](Options{Slow: test.policy, QueueMessages: test.messages, QueueBytes: test.bytes})
 				other := enter(t, h, Identity[none]{Rooms: []string{"room"}})
 				slow := stuck(t, h)
@@ -367,7 +362,7 @@ func TestSlow(t *testing.T) {
 
 // A client that is disconnected for being slow, and reads again in time, is told why.
 func TestSlowIsTold(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := New[none](Options{QueueMessages: 1})
 		g := enter(t, h, Identity[none]{})
 		large := string(make([]byte, 100<<10))
@@ -384,7 +379,7 @@ func TestSlowIsTold(t *testing.T) {
 
 // A message takes the place of one with the same key.
 func TestLatest(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := New[none](Options{})
 		g := enter(t, h, Identity[none]{})
 		large := string(make([]byte, 100<<10))
@@ -405,7 +400,7 @@ func TestLatest(t *testing.T) {
 
 // What waits is sent before a Close, for as long as that may take.
 func TestClientClose(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := New[none](Options{})
 		g := enter(t, h, Identity[none]{})
 		large := string(make([]byte, 100<<10))
@@ -440,7 +435,7 @@ func TestClientClose(t *testing.T) {
 
 // A user comes with the first connection, and goes some time after the last.
 func TestPresence(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
 		var told []string
 		start := time.Now()
@@ -478,7 +473,7 @@ func TestPresence(t *testing.T) {
 			t.Errorf("got %q, want %q", told, want)
 		}
 	})
-	inBubble(t, func(t *testing.T) { // without grace
+	synctest.Test(t, func(t *testing.T) { // without grace
 		told := make(chan bool, 2)
 		h := New[none](Options{PresenceGrace: -1, OnPresence: func(_ string, online bool) { told <- online }})
 		g := enter(t, h, Identity[none]{User: "Alice"})
@@ -492,7 +487,7 @@ func TestPresence(t *testing.T) {
 
 // All are closed within the spread, not at the same time, and nobody comes any more.
 func TestShutdown(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := New[none](Options{})
 		const n = 50
 		var mu sync.Mutex
@@ -537,7 +532,7 @@ func TestShutdown(t *testing.T) {
 			t.Errorf("the second time: %v", err)
 		}
 	})
-	inBubble(t, func(t *testing.T) { // whatever the application does
+	synctest.Test(t, func(t *testing.T) { // whatever the application does
 		h := New[none](Options{})
 		client, server := websockettest.Pipe(t)
 		go h.Serve(context.Background(), server, Identity[none]{}, func(*Client[none], websocket.MessageType, []byte) error {
@@ -553,7 +548,7 @@ func TestShutdown(t *testing.T) {
 			t.Errorf("got %v after %v", err, time.Since(start))
 		}
 	})
-	inBubble(t, func(t *testing.T) { // and who does not go is cut off
+	synctest.Test(t, func(t *testing.T) { // and who does not go is cut off
 		h := New[none](Options{})
 		stuck(t, h)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -567,7 +562,7 @@ func TestShutdown(t *testing.T) {
 
 // Many come, go, join, leave and send at once; who stays gets everything, in order.
 func TestStorm(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := New[none](Options{QueueMessages: 10_000})
 		stays := enter(t, h, Identity[none]{User: "stays", Rooms: []string{"room"}})
 		var storm sync.WaitGroup
@@ -653,7 +648,7 @@ func TestBroadcastAllocations(t *testing.T) {
 
 // A client whose network is dead is found by the keepalive of its connection.
 func TestDeadClient(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := New[none](Options{PresenceGrace: -1})
 		link := &websockettest.Link{
 			Upgrader: websocket.Upgrader{PingInterval: 25 * time.Second, PingTimeout: 20 * time.Second},
@@ -673,7 +668,7 @@ func TestDeadClient(t *testing.T) {
 
 // What waits leaves in few writes.
 func TestDrain(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		near, far := testnet.Pipe()
 		counted := &countingConn{Conn: far}
 		accepted := make(chan *websocket.Conn)
@@ -743,7 +738,7 @@ func TestCodesThatMustNotBeSent(t *testing.T) {
 			"an error":   func(*Hub[none], *Client[none]) error { return &websocket.CloseError{Code: code} }, // of another connection
 		} {
 			t.Run(fmt.Sprint(name, " ", int(code)), func(t *testing.T) {
-				inBubble(t, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
 					h := New[none](Options{})
 					client, server := websockettest.Pipe(t)
 					served := make(chan error, 1)
@@ -770,7 +765,7 @@ func TestServeErrorAfterSend(t *testing.T) {
 		4000: func(*Client[none]) error { return &websocket.CloseError{Code: 4000, Reason: "bye"} },
 		4001: func(c *Client[none]) error { c.Close(4001, "bye"); return errors.New("banned") },
 	} {
-		inBubble(t, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
 			h := New[none](Options{})
 			client, server := websockettest.Pipe(t)
 			served := make(chan error, 1)
@@ -792,7 +787,7 @@ func TestServeErrorAfterSend(t *testing.T) {
 
 // The end of Serve's context does not make it forget a Close.
 func TestCloseBeforeContextEnds(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := New[none](Options{})
 		client, server := websockettest.Pipe(t)
 		ctx, cancel := context.WithCancel(t.Context())
@@ -813,7 +808,7 @@ func TestCloseBeforeContextEnds(t *testing.T) {
 
 // Who was disconnected is not heard any more, though it may take a while until it is gone.
 func TestDisconnectedIsNotHeard(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		h := New[none](Options{})
 		client, server := websockettest.Pipe(t)
 		heard := make(chan bool, 1000)
@@ -842,7 +837,7 @@ func TestDisconnectedIsNotHeard(t *testing.T) {
 // Messages with keys don't go beyond QueueBytes.
 func TestLatestBytes(t *testing.T) {
 	for _, policy := range []SlowPolicy{Disconnect, DropOldest, DropNewest, Latest} {
-		inBubble(t, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
 			h := New[none](Options{QueueBytes: 1000, Slow: policy})
 			slow := stuck(t, h)
 			for _, size := range []int{1, 300} {
@@ -860,7 +855,7 @@ func TestLatestBytes(t *testing.T) {
 // Shutdown at the very end of a grace time does not return before that is told.
 func TestShutdownAtEndOfGrace(t *testing.T) {
 	for range 100 {
-		inBubble(t, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
 			var told atomic.Int64
 			h := New[none](Options{OnPresence: func(string, bool) { told.Add(1) }})
 			g := enter(t, h, Identity[none]{User: "Alice"})
@@ -878,7 +873,7 @@ func TestShutdownAtEndOfGrace(t *testing.T) {
 // Serve may return when Shutdown has given up on it.
 func TestServeReturnsLate(t *testing.T) {
 	for range 20 {
-		inBubble(t, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
 			h := New[none](Options{PresenceGrace: -1, OnPresence: func(string, bool) {}})
 			release := make(chan bool)
 			var served sync.WaitGroup
@@ -906,7 +901,7 @@ func TestServeReturnsLate(t *testing.T) {
 
 // The context of Shutdown limits it, whatever does not return.
 func TestShutdownContextLimits(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		release := make(chan bool)
 		h := New[none](Options{OnPresence: func(string, bool) { <-release }})
 		g := enter(t, h, Identity[none]{User: "Alice"})

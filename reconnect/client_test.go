@@ -21,12 +21,6 @@ import (
 	"github.com/tidewire/websocket/websockettest"
 )
 
-// inBubble runs test in a bubble, where time passes only when all wait.
-func inBubble(t *testing.T, test func(t *testing.T)) {
-	t.Helper()
-	synctest.Test(t, test)
-}
-
 // pass lets time pass, and what happens at the end of it too.
 func pass(d time.Duration) {
 	time.Sleep(d)
@@ -164,7 +158,7 @@ var errDown = errors.New("the server is down")
 
 // Attempts are apart as the Backoff says.
 func TestDelays(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		l := newLog()
 		start(t, nil, Options{
 			Backoff: steady,
@@ -186,7 +180,7 @@ func TestDelays(t *testing.T) {
 		}
 	})
 	for range 20 { // with jitter
-		inBubble(t, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
 			l := newLog()
 			start(t, nil, Options{Dial: func(context.Context, Target) (Conn, error) { return nil, errDown }, OnState: l.state})
 			pass(5 * time.Minute)
@@ -211,7 +205,7 @@ func TestDrops(t *testing.T) {
 		{5*time.Second - 1, []float64{1, 2, 4, 8, 16, 30, 30, 30}},
 		{5 * time.Second, []float64{1, 1, 1, 1, 1, 1, 1, 1}},
 	} {
-		inBubble(t, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
 			l := newLog()
 			s := serve(t, func(_ int, c *websocket.Conn) {
 				sleep(t.Context(), test.uptime)
@@ -241,7 +235,7 @@ func TestConnectTimeout(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				l := newLog()
 				var live atomic.Int64
 				s := serve(t, func(_ int, c *websocket.Conn) {
@@ -269,7 +263,7 @@ func TestConnectTimeout(t *testing.T) {
 
 func TestMaxAttempts(t *testing.T) {
 	for _, test := range []struct{ max, want int }{{1, 1}, {5, 5}, {-1, 1}, {0, 8}} {
-		inBubble(t, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
 			l := newLog()
 			c := start(t, nil, Options{
 				MaxAttempts: test.max, Backoff: steady, OnState: l.state,
@@ -292,7 +286,7 @@ func TestMaxAttempts(t *testing.T) {
 			}
 		})
 	}
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		s := serve(t, func(_ int, c *websocket.Conn) { time.Sleep(time.Hour); c.CloseNow() })
 		c := start(t, s, Options{MaxAttempts: -1})
 		pass(time.Hour + 1)
@@ -317,7 +311,7 @@ func TestClose(t *testing.T) {
 		{GaveUp, Options{Dial: down, MaxAttempts: 1}, 0},
 	} {
 		t.Run(test.phase.String(), func(t *testing.T) {
-			inBubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				ends := make(chan error, 1)
 				s := serve(t, func(_ int, c *websocket.Conn) {
 					listen(c)
@@ -363,7 +357,7 @@ func TestClose(t *testing.T) {
 
 // A peer that does not answer is cut off when CloseTimeout is over.
 func TestCloseUnanswered(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		s := serve(t, func(int, *websocket.Conn) { <-t.Context().Done() })
 		c := start(t, s, Options{})
 		pass(time.Second)
@@ -376,7 +370,7 @@ func TestCloseUnanswered(t *testing.T) {
 }
 
 func TestReconnect(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		l := newLog()
 		var down atomic.Bool
 		s := serve(t, func(n int, c *websocket.Conn) { listen(c) })
@@ -416,7 +410,7 @@ func TestReconnect(t *testing.T) {
 
 // Target is asked before each attempt, and its answer is for that one only.
 func TestTarget(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		var asked []int
 		var got []string
 		c := start(t, nil, Options{
@@ -443,7 +437,7 @@ func TestTarget(t *testing.T) {
 
 // A Target's Header and Subprotocols are sent, with the Dialer's Header.
 func TestTargetHeader(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		requests := make(chan *http.Request, 1)
 		u := websocket.Upgrader{Subprotocols: []string{"chat"}}
 		s := websockettest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -483,7 +477,7 @@ func TestCredentials(t *testing.T) {
 		target bool
 		want   int
 	}{{false, 1}, {true, 2}} {
-		inBubble(t, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
 			attempts := 0
 			o := Options{Backoff: steady, Dial: func(context.Context, Target) (Conn, error) {
 				attempts++
@@ -503,7 +497,7 @@ func TestCredentials(t *testing.T) {
 
 // Messages come from one connection after another, those that were received before a drop too.
 func TestEpochs(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		s := serve(t, func(n int, c *websocket.Conn) {
 			for i := range 3 {
 				c.Write(context.Background(), websocket.MessageText, fmt.Appendf(nil, "%d/%d", n, i))
@@ -521,7 +515,7 @@ func TestEpochs(t *testing.T) {
 
 // A peer whose network is gone is found after the Ping that nobody answers, not before, and not if anything comes.
 func TestHeartbeat(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		l := newLog()
 		s := serve(t, func(n int, c *websocket.Conn) {
 			if n == 1 {
@@ -546,7 +540,7 @@ func TestHeartbeat(t *testing.T) {
 
 // While nobody reads, the silence is ours.
 func TestFullInbox(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		l := newLog()
 		s := serve(t, func(_ int, c *websocket.Conn) {
 			for i := range 500 {
@@ -571,7 +565,7 @@ func TestAppHeartbeat(t *testing.T) {
 		Message: func() []byte { return []byte("ping") },
 		IsReply: func(_ websocket.MessageType, data []byte) bool { return string(data) == "pong" },
 	}
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		l := newLog()
 		pings := 0
 		s := serve(t, func(_ int, c *websocket.Conn) {
@@ -595,7 +589,7 @@ func TestAppHeartbeat(t *testing.T) {
 			t.Errorf("got %v", l.all()[2].Err)
 		}
 	})
-	inBubble(t, func(t *testing.T) { // no heartbeat, and its text is as any other
+	synctest.Test(t, func(t *testing.T) { // no heartbeat, and its text is as any other
 		s := serve(t, func(_ int, c *websocket.Conn) { echo(c) })
 		c := start(t, s, Options{})
 		send(t, c, "pong")
@@ -610,7 +604,7 @@ func TestAppHeartbeat(t *testing.T) {
 
 // A peer that reads nothing makes a write hang, until WriteTimeout or the heartbeat ends it.
 func TestStuckWrite(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		l := newLog()
 		s := serve(t, func(n int, c *websocket.Conn) {
 			if n == 1 {
@@ -629,7 +623,7 @@ func TestStuckWrite(t *testing.T) {
 
 // What is queued is sent in its order, after OnOpen.
 func TestQueueOrder(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		s := serve(t, func(_ int, c *websocket.Conn) { echo(c) })
 		s.SetDown(true)
 		c := start(t, s, Options{Backoff: steady, OnOpen: func(ctx context.Context, c Conn, epoch uint64) error {
@@ -679,7 +673,7 @@ func TestQueuePolicies(t *testing.T) {
 		{"bytes, alone", Queue{Bytes: 1, Policy: Reject}, ErrQueueFull, 0, nil, []string{"one"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				l := newLog()
 				c := start(t, nil, Options{
 					Queue: test.queue, OnDrop: l.drop,
@@ -708,7 +702,7 @@ func TestQueuePolicies(t *testing.T) {
 
 // A Send that waits goes on when there is room, and copies what it is given.
 func TestQueueBlock(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		s := serve(t, func(_ int, c *websocket.Conn) { echo(c) })
 		s.SetDown(true)
 		c := start(t, s, Options{Backoff: steady, Queue: Queue{Messages: 1}})
@@ -723,7 +717,7 @@ func TestQueueBlock(t *testing.T) {
 }
 
 func TestQueueMaxAge(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		l := newLog()
 		s := serve(t, func(_ int, c *websocket.Conn) { echo(c) })
 		s.SetDown(true)
@@ -739,7 +733,7 @@ func TestQueueMaxAge(t *testing.T) {
 
 // Without a queue, messages are written or not.
 func TestNoQueue(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		s := serve(t, func(_ int, c *websocket.Conn) { echo(c) })
 		s.SetDown(true)
 		c := start(t, s, Options{Backoff: steady, Queue: Queue{Messages: -1}})
@@ -773,7 +767,7 @@ func (c *faultyConn) Write(ctx context.Context, typ websocket.MessageType, p []b
 // A message whose write has failed is dropped, or sent again before the others.
 func TestRequeue(t *testing.T) {
 	for _, requeue := range []bool{false, true} {
-		inBubble(t, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
 			l := newLog()
 			s := serve(t, func(_ int, c *websocket.Conn) { echo(c) })
 			dial, first := dialWith(*s.Dialer()), true
@@ -806,7 +800,7 @@ func TestRequeue(t *testing.T) {
 
 // What is queued is sent before Close closes, and what can't be is dropped, once.
 func TestCloseFlushes(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		got := make(chan string, 100)
 		s := serve(t, func(_ int, c *websocket.Conn) {
 			for m := range c.Messages(context.Background()) {
@@ -832,7 +826,7 @@ func TestCloseFlushes(t *testing.T) {
 		}
 	})
 	for _, told := range []bool{true, false} {
-		inBubble(t, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
 			l := newLog()
 			o := Options{Dial: func(context.Context, Target) (Conn, error) { return nil, errDown }}
 			if told {
@@ -852,7 +846,7 @@ func TestCloseFlushes(t *testing.T) {
 
 // OnDrop may send, and is never called by two at a time.
 func TestOnDropSends(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		var c *Client
 		var calls, running atomic.Int64
 		c = start(t, nil, Options{
@@ -882,7 +876,7 @@ func TestOnDropSends(t *testing.T) {
 
 // OnDrop may send again what was dropped, though the queue is full and the connection is not what it was.
 func TestOnDropSendsAgain(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		s := serve(t, func(_ int, c *websocket.Conn) { echo(c) })
 		dial, first := dialWith(*s.Dialer()), true
 		var c *Client
@@ -915,7 +909,7 @@ func TestOnDropSendsAgain(t *testing.T) {
 
 // What Close flushes goes to the connection that there is: there is no other attempt.
 func TestCloseMakesNoAttempt(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		l := newLog()
 		s := serve(t, func(_ int, c *websocket.Conn) {
 			time.Sleep(2 * time.Second)
@@ -935,7 +929,7 @@ func TestCloseMakesNoAttempt(t *testing.T) {
 // An upload that takes long, and a download, are no silence.
 func TestHeartbeatWhileBusy(t *testing.T) {
 	heartbeat := &AppHeartbeat{Interval: 2 * time.Second, Timeout: 2 * time.Second, Message: func() []byte { return []byte("ping") }}
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		l := newLog()
 		s := serve(t, func(_ int, c *websocket.Conn) {
 			w, err := c.NextWriter(context.Background(), websocket.MessageBinary)
@@ -957,7 +951,7 @@ func TestHeartbeatWhileBusy(t *testing.T) {
 		}
 		l.want(t, "0s connecting", "0s open")
 	})
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		l := newLog()
 		got := make(chan int, 1)
 		s := serve(t, func(_ int, c *websocket.Conn) {
@@ -983,7 +977,7 @@ func TestHeartbeatWhileBusy(t *testing.T) {
 
 // A message that expires makes room at that moment, and is told of then.
 func TestMaxAgeInTime(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		l := newLog()
 		c := start(t, nil, Options{
 			OnDrop: l.drop, Queue: Queue{Messages: 1, MaxAge: time.Second},
@@ -1009,7 +1003,7 @@ func TestLimits(t *testing.T) {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		s := serve(t, func(_ int, c *websocket.Conn) {
 			for range 10 {
 				c.Write(context.Background(), websocket.MessageText, []byte("x"))
@@ -1025,7 +1019,7 @@ func TestLimits(t *testing.T) {
 			t.Errorf("%d messages are read ahead", n)
 		}
 	})
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		c := start(t, nil, Options{MaxAttempts: 1, Dial: func(context.Context, Target) (Conn, error) { return nil, errDown }})
 		pass(time.Second)
 		if err := c.Send(t.Context(), websocket.MessageText, nil); !errors.Is(err, ErrGaveUp) {
@@ -1036,7 +1030,7 @@ func TestLimits(t *testing.T) {
 
 // OnOpen that fails makes the attempt fail.
 func TestOnOpenFails(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		l := newLog()
 		var epochs []uint64
 		s := serve(t, func(_ int, c *websocket.Conn) { listen(c) })
@@ -1056,7 +1050,7 @@ func TestOnOpenFails(t *testing.T) {
 }
 
 func TestDial(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		s := serve(t, func(_ int, c *websocket.Conn) { listen(c) })
 		s.SetDown(true)
 		time.AfterFunc(2*time.Second, func() { s.SetDown(false) })
@@ -1086,7 +1080,7 @@ func TestDial(t *testing.T) {
 
 // The loop over messages ends quietly with Close, and otherwise with an error.
 func TestMessages(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		s := serve(t, func(_ int, c *websocket.Conn) { echo(c) })
 		c := start(t, s, Options{})
 		send(t, c, "one", "two")
@@ -1136,7 +1130,7 @@ func (c *countedConn) CloseNow() error {
 func TestRandom(t *testing.T) {
 	const seeds = 20
 	for seed := range seeds {
-		inBubble(t, func(t *testing.T) { testRandom(t, rand.New(rand.NewPCG(uint64(seed), 1))) })
+		synctest.Test(t, func(t *testing.T) { testRandom(t, rand.New(rand.NewPCG(uint64(seed), 1))) })
 	}
 }
 

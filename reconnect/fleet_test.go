@@ -53,7 +53,7 @@ func TestFleet(t *testing.T) {
 	if testing.Short() {
 		size = 500
 	}
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		f := &fleet{attempts: make(map[int]int), received: make(map[string]int)}
 		s := serve(t, func(_ int, c *websocket.Conn) { f.receive(c) })
 		dial := dialWith(*s.Dialer())
@@ -112,7 +112,7 @@ func TestFleet(t *testing.T) {
 // An application that numbers what it sends, and sends again on a new connection what was not acknowledged, loses
 // nothing, whatever happens to the connections.
 func TestAcknowledged(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		f := &fleet{attempts: make(map[int]int), received: make(map[string]int)}
 		s := serve(t, func(_ int, c *websocket.Conn) { f.receive(c) })
 		const messages = 200

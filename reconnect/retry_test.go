@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/tidewire/websocket"
@@ -80,7 +81,7 @@ func TestMinDelay(t *testing.T) {
 			}
 		}
 	}
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		l := newLog()
 		start(t, nil, Options{OnState: l.state, Backoff: backoff.Policy{NoJitter: true},
 			Dial: func(context.Context, Target) (Conn, error) { return nil, refused("120") }})
@@ -91,7 +92,7 @@ func TestMinDelay(t *testing.T) {
 
 // One connection after another, each the body's own.
 func TestConns(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		s := serve(t, func(n int, c *websocket.Conn) {
 			c.Write(context.Background(), websocket.MessageText, fmt.Append(nil, n))
 			listen(c)
@@ -132,7 +133,7 @@ func TestConns(t *testing.T) {
 }
 
 func TestConnsEnd(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Minute, io.EOF)
 		defer cancel()
 		down := func(context.Context, Target) (Conn, error) { return nil, errDown }
@@ -156,7 +157,7 @@ func TestConnsEnd(t *testing.T) {
 			}
 		}
 	})
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		s := serve(t, func(_ int, c *websocket.Conn) { c.Close(websocket.StatusPolicyViolation, "go away") })
 		pairs := 0
 		for c, err := range Conns(t.Context(), s.URL, Options{Dialer: *s.Dialer()}) {

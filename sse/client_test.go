@@ -17,6 +17,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/tidewire/websocket/backoff"
@@ -72,7 +73,7 @@ func follow(ctx context.Context, c *Client) (list []string, err error) {
 }
 
 func TestClient(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		var asked []string
 		start := time.Now()
 		m := attempts(t, func(n int, w http.ResponseWriter, r *http.Request) {
@@ -177,7 +178,7 @@ func TestClientEnds(t *testing.T) {
 		}, func(c *Client) { c.Idle = -1 }, "sse: the server answers 404 Not Found: why"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				m := attempts(t, test.do)
 				c := m.client(t)
 				if test.change != nil {
@@ -204,7 +205,7 @@ func TestClientOnce(t *testing.T) {
 		func(r *http.Request) { r.Method = "POST" },
 		func(r *http.Request) { r.Body = io.NopCloser(strings.NewReader("ask")) },
 	} {
-		inBubble(t, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
 			m := attempts(t, func(n int, w http.ResponseWriter, r *http.Request) { stream(w, "data: x\n\ndata: y\n\n") })
 			c := m.client(t)
 			request := c.Request
@@ -224,7 +225,7 @@ func TestClientOnce(t *testing.T) {
 
 // What a request has for itself is kept, and one without any header is taken.
 func TestClientHeader(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		var got []string
 		m := attempts(t, func(n int, w http.ResponseWriter, r *http.Request) {
 			got = append(got, r.Header.Get("Accept")+" "+r.Header.Get("Cache-Control"))
@@ -293,7 +294,7 @@ func TestClientDelays(t *testing.T) {
 			w.WriteHeader([]int{429, 408, 425}[(n-1)%3])
 		}, [][2]time.Duration{{3600, 3601}, {3600, 3602}, {3600, 3604}}},
 	} {
-		inBubble(t, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
 			c := attempts(t, test.do).client(t)
 			c.Backoff = backoff.Policy{}
 			if test.change != nil {
@@ -319,7 +320,7 @@ func TestClientDelays(t *testing.T) {
 
 // Silence is what the server has not sent, and not what the loop takes for an event.
 func TestClientIdle(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		m := attempts(t, func(n int, w http.ResponseWriter, r *http.Request) {
 			http.NewResponseController(w).SetWriteDeadline(time.Time{})
 			stream(w, "data: x\n\n")
@@ -354,7 +355,7 @@ func TestClientIdle(t *testing.T) {
 
 // A connection on which nothing comes any more is not used again.
 func TestClientIdleConnection(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		transport := new(silentTransport)
 		c := Client{HTTP: &http.Client{Transport: transport}, MaxTries: 3, Request: func(ctx context.Context) (*http.Request, error) {
 			return http.NewRequest("GET", "http://sse.test/", nil)
@@ -404,7 +405,7 @@ func TestClientCertificate(t *testing.T) {
 
 // Nothing more is handed out when the context has ended.
 func TestClientCancelled(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		c := attempts(t, func(n int, w http.ResponseWriter, r *http.Request) { stream(w, strings.Repeat("data: x\n\n", 400)) }).client(t)
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
@@ -421,7 +422,7 @@ func TestClientCancelled(t *testing.T) {
 }
 
 func TestClientBreakAndContext(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		m := attempts(t, func(n int, w http.ResponseWriter, r *http.Request) {
 			stream(w, "data: x\n\n")
 			<-r.Context().Done()
@@ -443,7 +444,7 @@ func TestClientBreakAndContext(t *testing.T) {
 
 // A request may be sent again if that is allowed, and begin where somebody wants it to.
 func TestClientRepeat(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		var asked []string
 		m := attempts(t, func(n int, w http.ResponseWriter, r *http.Request) {
 			body, _ := io.ReadAll(r.Body)
@@ -470,7 +471,7 @@ func TestClientRepeat(t *testing.T) {
 
 // A Client and a Server, and a network that breaks anywhere: nothing is missed, nothing comes twice.
 func TestClientOfServer(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		s := &Server{Queue: 10_000, Replay: feed.Limits{Count: 10_000}, StreamOptions: StreamOptions{Retry: 10 * time.Millisecond}}
 		m := start(t, s)
 		c := m.client(t)

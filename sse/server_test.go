@@ -97,11 +97,6 @@ func (c *tab) wantEnd() {
 	}
 }
 
-func inBubble(t *testing.T, test func(t *testing.T)) {
-	t.Helper()
-	synctest.Test(t, test)
-}
-
 // start starts a Server, which is shut down when the test ends.
 func start(t *testing.T, s *Server) *memory {
 	m := serve(t, s)
@@ -121,7 +116,7 @@ func publish(t *testing.T, s *Server, topic string, data ...string) (id string) 
 }
 
 func TestStream(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		handled := make(chan error, 1)
 		m := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			s, err := NewStream(w, r, StreamOptions{Retry: 2 * time.Second})
@@ -168,7 +163,7 @@ func TestStream(t *testing.T) {
 
 // A client that takes nothing is gone when the WriteTimeout is over.
 func TestStreamStalled(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		handled := make(chan error, 1)
 		m := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			s, err := NewStream(w, r, StreamOptions{})
@@ -227,7 +222,7 @@ func (g *gate) SetWriteDeadline(at time.Time) error {
 // A write fails after the WriteTimeout, whenever it was begun.
 func TestStreamWriteTimeout(t *testing.T) {
 	for _, pause := range []time.Duration{0, 1, 9, 11, 25} {
-		inBubble(t, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
 			g := newGate()
 			s, err := NewStream(g, httptest.NewRequest("GET", "/", nil), StreamOptions{KeepAlive: -1})
 			if err != nil {
@@ -249,7 +244,7 @@ func TestStreamWriteTimeout(t *testing.T) {
 
 // With no WriteTimeout, a write may take any time.
 func TestStreamNoWriteTimeout(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		g := newGate()
 		s, err := NewStream(g, httptest.NewRequest("GET", "/", nil), StreamOptions{KeepAlive: -1, WriteTimeout: -1})
 		if err != nil {
@@ -266,7 +261,7 @@ func TestStreamNoWriteTimeout(t *testing.T) {
 // A client that has missed much gets it in writes each of which has the WriteTimeout.
 func TestServerPortions(t *testing.T) {
 	for _, queue := range []int{0, 10} {
-		inBubble(t, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
 			s := &Server{Queue: queue}
 			for range 1000 {
 				publish(t, s, "a", x(1000))
@@ -299,7 +294,7 @@ func TestServerPortions(t *testing.T) {
 // Who is behind what is kept is disconnected, or gets what there is.
 func TestServerGap(t *testing.T) {
 	for _, policy := range []SlowPolicy{Disconnect, DropOldest} {
-		inBubble(t, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
 			s := &Server{Slow: policy, Replay: feed.Limits{Count: 10}}
 			g := newGate()
 			done := make(chan bool)
@@ -340,7 +335,7 @@ func TestStreamUnflushable(t *testing.T) {
 }
 
 func TestServer(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		s := new(Server)
 		m := start(t, s)
 		a, b, both := m.open(t, "?topic=a", ""), m.open(t, "?topic=b", ""), m.open(t, "?topic=a&topic=b", "")
@@ -390,7 +385,7 @@ func TestServer(t *testing.T) {
 
 // Who comes for the first time gets what comes from then on.
 func TestServerFirst(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		s := new(Server)
 		m := start(t, s)
 		publish(t, s, "a", "before")
@@ -405,7 +400,7 @@ func TestServerFirst(t *testing.T) {
 
 // An ID says nothing of how many events there have been, and another spelling of it is none.
 func TestServerIDs(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		s := new(Server)
 		m := start(t, s)
 		first, second := publish(t, s, "a", "1"), publish(t, s, "a", "2")
@@ -428,7 +423,7 @@ func TestServerIDs(t *testing.T) {
 
 // A client for which all is kept gets something, however busy the server is.
 func TestServerBusy(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		s := &Server{Replay: feed.Limits{Count: 10}}
 		m := start(t, s)
 		stop := make(chan bool)
@@ -461,7 +456,7 @@ func TestServerBusy(t *testing.T) {
 // Whatever the clients have got to, Shutdown returns, and they have had what was published before.
 func TestShutdownAtOnce(t *testing.T) {
 	for range 200 {
-		inBubble(t, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
 			s := new(Server)
 			var all sync.WaitGroup
 			for range 4 {
@@ -537,7 +532,7 @@ func TestStreamLeft(t *testing.T) {
 
 // A Stream whose handler has forgotten Close writes no more, once the request has ended.
 func TestStreamForgotten(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		for _, leave := range []func(){func() {}, func() { panic(http.ErrAbortHandler) }} {
 			var s *Stream
 			m := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -564,7 +559,7 @@ func TestStreamForgotten(t *testing.T) {
 
 // Memory that a large event, or a long replay, has taken is not kept for each stream.
 func TestStreamMemory(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		m := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			s, err := NewStream(w, r, StreamOptions{})
 			if err != nil {
@@ -589,7 +584,7 @@ func TestStreamMemory(t *testing.T) {
 // Who loses the connection before the first event, or while there is nothing for it but for others, misses
 // nothing either, and is not told so.
 func TestServerPosition(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		s := &Server{Replay: feed.Limits{Count: 1000}}
 		m := start(t, s)
 		idle := m.open(t, "?topic=a", "")
@@ -630,7 +625,7 @@ func TestServerPosition(t *testing.T) {
 
 // A client has several topics, one of them twice.
 func TestServerTopicTwice(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		s := new(Server)
 		c := start(t, s).open(t, "?topic=a&topic=b&topic=a", "")
 		publish(t, s, "a", "one")
@@ -645,7 +640,7 @@ func TestServerTopicTwice(t *testing.T) {
 
 // Who was away for too long gets what there is, and is told.
 func TestServerEarliest(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		s := &Server{Replay: feed.Limits{Count: 3}}
 		m := start(t, s)
 		old := publish(t, s, "a", "1")
@@ -663,7 +658,7 @@ func TestServerEarliest(t *testing.T) {
 
 // What is for some only is not for others, whatever they say they have had.
 func TestServerTopics(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		s := &Server{Topics: func(r *http.Request) ([]string, error) {
 			switch r.URL.Query().Get("user") {
 			case "alice":
@@ -702,7 +697,7 @@ func TestServerTopics(t *testing.T) {
 // the latest. Nobody else waits.
 func TestServerSlow(t *testing.T) {
 	for _, policy := range []SlowPolicy{Disconnect, DropOldest} {
-		inBubble(t, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
 			s := &Server{Queue: 10, Slow: policy, Replay: feed.Limits{Count: 1000, Bytes: 64 << 20}}
 			m := start(t, s)
 			slow, other := m.open(t, "?topic=a", ""), m.open(t, "?topic=a", "")
@@ -737,7 +732,7 @@ func TestServerSlow(t *testing.T) {
 
 // Clients that lose their connection at any byte miss nothing and get nothing twice, while others publish.
 func TestServerCuts(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		s := &Server{Queue: 10_000, Replay: feed.Limits{Count: 100_000}}
 		m := start(t, s)
 		const events, clients = 2000, 10
